@@ -1,0 +1,1 @@
+//! What every role shows of itself: request ids, request logs, readiness.
