@@ -1,0 +1,285 @@
+//! The real binary as a child process.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use crate::api::Api;
+use crate::demo::Demo;
+use crate::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a start may take, recovery included.
+const READY_WITHIN: Duration = Duration::from_secs(40);
+/// How long a SIGTERM may take.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How Millrace is to be started: again and again with the same data folder and addresses.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    binary: PathBuf,
+    data: PathBuf,
+    api: String,
+    s3: String,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+    working_dir: Option<PathBuf>,
+}
+
+impl Launch {
+    /// `binary run` on free ports, with `data` as its data folder and the default durations.
+    #[must_use]
+    pub fn new(binary: &str, data: &Path) -> Self {
+        Self {
+            binary: binary.into(),
+            data: data.to_owned(),
+            api: free_address(),
+            s3: free_address(),
+            args: Vec::new(),
+            envs: Vec::new(),
+            working_dir: None,
+        }
+    }
+
+    /// Short durations, for tests that are not about the default ones.
+    #[must_use]
+    pub fn fast(self) -> Self {
+        self.args(&["--slot", "1s", "--grace", "1s", "--seal-age", "200ms"])
+    }
+
+    /// Further arguments of `run`.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// A further environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.envs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it in this folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.working_dir = Some(folder.to_owned());
+        self
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where its output goes: beside the data folder.
+    #[must_use]
+    pub fn output_path(&self) -> PathBuf {
+        self.data.with_extension("output")
+    }
+
+    /// Starts it and waits until `/readyz` says so.
+    ///
+    /// # Panics
+    /// It ends, or is not ready within [`READY_WITHIN`].
+    pub async fn start(&self) -> Server {
+        let output = OpenOptions::new().create(true).append(true).open(self.output_path()).expect("an output file");
+        let also = output.try_clone().expect("a second handle of the output file");
+        let mut command = self.run_command();
+        command.stdin(Stdio::null()).stdout(output).stderr(also);
+        let child = command.spawn().expect("the binary can be started");
+        let mut server = Server { launch: self.clone(), child: Killed(child), demo: None };
+        server.wait_ready().await;
+        server.demo = Some(Demo::read(&self.data.join("demo.env")).expect("demo.env of the first start"));
+        server
+    }
+
+    /// Starts it where it must refuse to run; answers with what it printed.
+    ///
+    /// # Panics
+    /// It runs, or ends as if all were well.
+    pub async fn refused(&self) -> String {
+        let mut command = self.run_command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Killed(command.spawn().expect("the binary can be started"));
+        let stdout = drain(child.0.stdout.take());
+        let stderr = drain(child.0.stderr.take());
+        let status = until("it to refuse instead of running", READY_WITHIN, async || ended(&mut child.0)).await;
+        let printed = [stdout, stderr].map(|reader| reader.join().expect("reading does not panic")).concat();
+        assert!(!status.success(), "it refuses with an exit code; it printed: {printed}");
+        printed
+    }
+
+    /// Another command of the binary, against this data folder: `args` then `--data DIR`.
+    ///
+    /// # Panics
+    /// The binary cannot be started.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(&self.binary);
+        command.args(args).arg("--data").arg(&self.data).stdin(Stdio::null());
+        command.output().expect("the binary can be started")
+    }
+
+    /// Like [`Launch::command`]; answers with its standard output.
+    ///
+    /// # Panics
+    /// The command fails.
+    #[must_use]
+    pub fn command_ok(&self, args: &[&str]) -> String {
+        let output = self.command(args);
+        assert!(output.status.success(), "millrace {args:?} failed: {}", printed(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The command line of `run`, to be started by the test itself (under strace, say).
+    #[must_use]
+    pub fn run_command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("run").arg("--data").arg(&self.data).args(["--listen", &self.api, "--s3-listen", &self.s3]);
+        command.args(&self.args).envs(self.envs.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.working_dir {
+            command.current_dir(folder);
+        }
+        command
+    }
+}
+
+/// A running Millrace. Dropped, it is killed.
+pub struct Server {
+    launch: Launch,
+    child: Killed,
+    demo: Option<Demo>,
+}
+
+/// A child that does not outlive its owner.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// How it was started.
+    #[must_use]
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Its `demo.env`.
+    #[must_use]
+    pub fn demo(&self) -> &Demo {
+        self.demo.as_ref().expect("a server that is ready has a demo.env")
+    }
+
+    /// Its API, with the demo key.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::of(self.demo())
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Resident memory in bytes; 0 where the system does not tell.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    ///
+    /// # Panics
+    /// It had ended by itself before.
+    pub fn kill_9(mut self) {
+        if let Ok(Some(status)) = self.child.0.try_wait() {
+            panic!("it ended by itself before it was killed: {status}");
+        }
+        self.child.0.kill().expect("the server can be killed");
+        self.child.0.wait().expect("the server is gone");
+    }
+
+    /// SIGTERM, and waits until it has stopped.
+    ///
+    /// # Panics
+    /// It does not stop within [`STOP_WITHIN`].
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal_term();
+        let child = &mut self.child.0;
+        until("the server to stop after SIGTERM", STOP_WITHIN, async || ended(child)).await
+    }
+
+    /// SIGTERM, without waiting.
+    ///
+    /// # Panics
+    /// It cannot be signalled.
+    pub fn signal_term(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the server can be signalled");
+    }
+
+    async fn wait_ready(&mut self) {
+        let ready = format!("http://{}/readyz", self.launch.api);
+        let client = reqwest::Client::new();
+        let child = &mut self.child.0;
+        until("the server to be ready", READY_WITHIN, async || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the server ended while it was to start: {status}");
+            }
+            let response = client.get(&ready).send().await.map_err(|error| error.to_string())?;
+            let status = response.status();
+            let body = response.text().await.unwrap_or_default();
+            if status.is_success() { Ok(()) } else { Err(format!("{status} {body}")) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let output = fs::read_to_string(self.launch.output_path()).unwrap_or_default();
+            let lines: Vec<&str> = output.lines().collect();
+            eprintln!("--- the server's last lines\n{}\n---", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+/// What a command printed, both ways.
+#[must_use]
+pub fn printed(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn ended(child: &mut Child) -> Result<ExitStatus, &'static str> {
+    child.try_wait().expect("a child's status can be asked for").ok_or("it runs")
+}
+
+fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<String> {
+    let mut pipe = pipe.expect("the child's output is piped");
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("the port's address").to_string()
+}
