@@ -1,31 +1,32 @@
 //! A careful data team: takes every new key of every listing once, and watches that a listing only grows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::export::{Export, Listed};
 use crate::rows::{self, Row, text};
 
-/// A row's identity: its type and the event's visitor and uuid. (The tests' events make one row each.)
-pub type Identity = (&'static str, String, String);
-
 /// What was taken so far.
 #[derive(Default)]
 pub struct Follower {
     keys: BTreeMap<String, (Listed, [u8; 32])>,
-    rows: HashMap<Identity, RowSeen>,
+    /// By type, visitor and uuid: the tests' events make one row each.
+    rows: HashMap<String, RowSeen>,
+    /// Texts that many rows share.
+    texts: HashSet<Arc<str>>,
 }
 
 /// What is remembered of a row.
 #[derive(Debug, Clone)]
 pub struct RowSeen {
     /// The key of the file it stood in.
-    pub key: String,
+    pub key: Arc<str>,
     /// Its `process_timestamp`.
     pub process_timestamp_ms: i64,
-    /// `experiment=variation` of each of its experiments, in order; empty for decisions.
-    pub experiments: Vec<String>,
+    /// `experiment=variation` of each of its experiments, in order, separated by spaces; empty for decisions.
+    pub experiments: Arc<str>,
 }
 
 const COLUMNS: [&str; 4] = ["uuid", "visitor_id", "process_timestamp", "experiments"];
@@ -83,8 +84,8 @@ impl Follower {
 
     /// What was seen of a row.
     #[must_use]
-    pub fn row(&self, of_type: &'static str, visitor: &str, uuid: &str) -> Option<&RowSeen> {
-        self.rows.get(&(of_type, visitor.to_owned(), uuid.to_owned()))
+    pub fn row(&self, of_type: &str, visitor: &str, uuid: &str) -> Option<&RowSeen> {
+        self.rows.get(&identity(of_type, visitor, uuid))
     }
 
     /// How many rows were taken.
@@ -93,23 +94,38 @@ impl Follower {
         self.rows.len()
     }
 
-    fn add(&mut self, of_type: &'static str, key: &str, row: &Row) -> RowSeen {
+    fn add(&mut self, of_type: &str, key: &str, row: &Row) -> RowSeen {
         let seen = RowSeen {
-            key: key.to_owned(),
+            key: self.shared(key),
             process_timestamp_ms: row["process_timestamp"].as_i64().unwrap_or_default(),
-            experiments: experiments(row),
+            experiments: self.shared(&experiments(row)),
         };
-        let identity = (of_type, text(&row["visitor_id"]), text(&row["uuid"]));
+        let identity = identity(of_type, &text(&row["visitor_id"]), &text(&row["uuid"]));
         if let Some(before) = self.rows.insert(identity.clone(), seen.clone()) {
-            panic!("the row {identity:?} stands in {} and in {key}", before.key);
+            panic!("the row {identity} stands in {} and in {key}", before.key);
         }
         seen
     }
+
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
 }
 
-fn experiments(row: &Row) -> Vec<String> {
-    let list = row.get("experiments").and_then(|list| list.as_array()).cloned().unwrap_or_default();
-    list.iter().map(|entry| format!("{}={}", text(&entry["experiment_id"]), text(&entry["variation_id"]))).collect()
+fn identity(of_type: &str, visitor: &str, uuid: &str) -> String {
+    format!("{of_type}\0{visitor}\0{uuid}")
+}
+
+fn experiments(row: &Row) -> String {
+    let list = row.get("experiments").and_then(|list| list.as_array()).map(Vec::as_slice).unwrap_or_default();
+    let entry =
+        |entry: &serde_json::Value| format!("{}={}", text(&entry["experiment_id"]), text(&entry["variation_id"]));
+    list.iter().map(entry).collect::<Vec<_>>().join(" ")
 }
 
 fn row_type(key: &str) -> Option<&'static str> {

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod clients;
+pub mod crash;
 pub mod demo;
 pub mod events;
 pub mod export;

@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 
 use crate::api::Api;
 use crate::events::{batch, conversion, decision};
+use crate::export::Export;
 use crate::follow::Follower;
-use crate::wait::{clock, pause};
+use crate::wait::{clock, pause, until};
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -166,6 +167,21 @@ impl Sent {
         Some((self.plan.uuid(first), 1 + absent.count()))
     }
 
+    /// Takes listings until every acknowledged event has a row.
+    ///
+    /// # Panics
+    /// Some have none after `at_most`.
+    pub async fn wait_until_visible(&self, follower: &mut Follower, export: &Export, at_most: Duration) {
+        until("every acknowledged event to be visible", at_most, async || {
+            follower.take(export).await.map_err(|error| error.to_string())?;
+            match self.missing(follower) {
+                None => Ok(()),
+                Some((first, count)) => Err(format!("{count} missing, the first is {first}")),
+            }
+        })
+        .await;
+    }
+
     /// Asserts that every acknowledged conversion carries its visitor's experiment, and it alone.
     ///
     /// # Panics
@@ -174,7 +190,7 @@ impl Sent {
         for n in self.events().filter(|n| !n.is_multiple_of(2)) {
             let row = follower.row("events", &self.plan.visitor(n), &self.plan.uuid(n));
             let row = row.unwrap_or_else(|| panic!("{} has no row", self.plan.uuid(n)));
-            assert_eq!(row.experiments, [self.plan.experiment(n)], "the experiments of {}", self.plan.uuid(n));
+            assert_eq!(*row.experiments, *self.plan.experiment(n), "the experiments of {}", self.plan.uuid(n));
         }
     }
 }
