@@ -78,3 +78,18 @@ impl Demo {
         self.get("MILLRACE_PAT")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_a_shell_would() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "export MILLRACE_API='http://127.0.0.1:1'\nexport MILLRACE_PAT='2:a=b'\n").unwrap();
+        let demo = Demo::read(file.path()).unwrap();
+        assert_eq!((demo.api(), demo.pat()), ("http://127.0.0.1:1", "2:a=b"));
+        std::fs::write(file.path(), "MILLRACE_API=x\n").unwrap();
+        assert!(Demo::read(file.path()).is_err());
+    }
+}

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
@@ -36,6 +37,16 @@ impl Export {
     /// The server cannot be reached or refuses.
     pub async fn open(demo: &Demo) -> anyhow::Result<Self> {
         Self::open_narrow(demo, "").await
+    }
+
+    /// An account's scope, read straight from the folder of a local store: for tests whose clock is not the machine's,
+    /// so that signatures would be refused.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn of_folder(store: &std::path::Path, account: &str) -> anyhow::Result<Self> {
+        let store = Arc::new(LocalFileSystem::new_with_prefix(store)?);
+        Ok(Self { store, prefix: Path::parse(format!("v1/account_id={account}"))? })
     }
 
     /// Mints credentials for a narrower scope: `query` is e.g. `type=rejected`.

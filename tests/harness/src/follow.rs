@@ -134,3 +134,76 @@ fn row_type(key: &str) -> Option<&'static str> {
     }
     ["decisions", "events"].into_iter().find(|name| key.contains(&format!("/type={name}/")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    const FOLDER: &str = "v1/account_id=a/type=events/date=2026-03-01";
+
+    /// Writes a file of one row under a folder of the store.
+    fn write_row(store: &Path, name: &str, uuid: &str) {
+        std::fs::create_dir_all(store.join(FOLDER)).unwrap();
+        let schema = "message rows { optional binary uuid (UTF8); optional binary visitor_id (UTF8); \
+                      optional int64 process_timestamp (TIMESTAMP_MILLIS); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let file = std::fs::File::create(store.join(FOLDER).join(name)).unwrap();
+        let properties = Arc::new(WriterProperties::builder().build());
+        let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        for text in [uuid, "ann"] {
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&[ByteArray::from(text)], Some(&[1]), None).unwrap();
+            column.close().unwrap();
+        }
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[7], Some(&[1]), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+    }
+
+    async fn takes_twice(change: impl FnOnce(&Path)) -> Follower {
+        let home = tempfile::tempdir().unwrap();
+        write_row(home.path(), "1.parquet", "one");
+        let export = Export::of_folder(home.path(), "a").unwrap();
+        let mut follower = Follower::default();
+        assert_eq!(follower.take(&export).await.unwrap().len(), 1);
+        change(home.path());
+        follower.take(&export).await.unwrap();
+        follower.take_all_again(&export).await.unwrap();
+        follower
+    }
+
+    #[tokio::test]
+    async fn a_new_file_is_taken_once() {
+        let follower = takes_twice(|store| write_row(store, "2.parquet", "two")).await;
+        assert_eq!(follower.row_count(), 2);
+        assert_eq!(follower.row("events", "ann", "two").unwrap().process_timestamp_ms, 7);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "is gone")]
+    async fn a_key_that_goes_is_noticed() {
+        takes_twice(|store| std::fs::remove_file(store.join(FOLDER).join("1.parquet")).unwrap()).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "has changed")]
+    async fn a_key_that_changes_is_noticed() {
+        takes_twice(|store| write_row(store, "1.parquet", "longer than before")).await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "stands in")]
+    async fn a_row_in_two_files_is_noticed() {
+        takes_twice(|store| write_row(store, "2.parquet", "one")).await;
+    }
+}
