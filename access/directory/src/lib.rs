@@ -24,9 +24,11 @@ mod directory;
 mod entity;
 pub mod limits;
 pub mod metrics;
+pub mod mint;
 mod node;
 mod principal;
 mod role;
+pub mod scope;
 mod shards;
 
 pub use audit::Actor;

@@ -234,10 +234,10 @@ impl AllowedPrefix {
 }
 
 /// Not a step to elsewhere, for any backend: no `.` or `..` (percent-encoded ones included, since some decode), no
-/// backslash, no control character. Layout never makes such a name.
+/// backslash, no ASCII control character. Layout never makes such a name.
 fn is_clean(segment: &str) -> bool {
     let dots = segment.to_ascii_lowercase().replace("%2e", ".");
-    dots != "." && dots != ".." && !segment.chars().any(|c| c.is_control() || c == '\\')
+    dots != "." && dots != ".." && !segment.chars().any(|c| c.is_ascii_control() || c == '\\')
 }
 
 fn parse_days(text: &str) -> Result<(NaiveDate, NaiveDate), ScopeError> {

