@@ -11,6 +11,7 @@
 
 pub mod codec;
 pub mod columns;
+pub mod export;
 pub mod layout;
 pub mod partition;
 pub mod topics;
