@@ -74,6 +74,12 @@ impl Digest {
         Self(sha2::Sha256::digest(secret.as_bytes()).into())
     }
 
+    /// A digest as it was stored; `None` if these are not its 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The bytes, to store or to look up by.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

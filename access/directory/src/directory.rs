@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millrace_eventlog::Offset;
 
 use crate::shards::Shards;
-use crate::{Account, AccountId, ApiKey, AuthError, Digest, Kind, Presented, Principal, Token, User};
+use crate::{Account, AccountId, ApiKey, AuthError, Kind, Presented, Principal, Token, User};
 
 /// Accounts, users, keys and tokens as of one position of the access topic. Immutable; cheap to clone.
 #[derive(Clone, Default, PartialEq)]
@@ -123,13 +123,14 @@ impl Directory {
             Some(digest) => (digest, self.credentials.get(digest.as_bytes()).ok_or_else(unknown)?),
             None => return Err(unknown()),
         };
+        // The map found it by the digest; comparing the kept one decides, in constant time.
         match (presented.kind(), credential) {
             (Some(Kind::ApiKey), Credential::Key(id)) => {
-                let key = self.key(id).filter(|key| same(key.digest.as_ref(), digest)).ok_or_else(unknown)?;
+                let key = self.key(id).filter(|key| key.digest == *digest).ok_or_else(unknown)?;
                 self.principal_of_key(key)
             }
             (Some(Kind::Pat), Credential::Token(id)) => {
-                let token = self.token(id).filter(|token| same(token.digest.as_ref(), digest)).ok_or_else(unknown)?;
+                let token = self.token(id).filter(|token| token.digest == *digest).ok_or_else(unknown)?;
                 self.principal_of_token(token)
             }
             _ => Err(unknown()),
@@ -187,11 +188,6 @@ impl Directory {
     fn is_open(&self, account: &AccountId) -> bool {
         self.account(account).is_some_and(|account| account.closed_ms.is_none())
     }
-}
-
-/// The map found the digest; compared once more in constant time, so that no map's way of comparing matters.
-fn same(kept: Option<&Digest>, presented: &Digest) -> bool {
-    kept.is_some_and(|kept| kept == presented)
 }
 
 impl std::fmt::Debug for Directory {

@@ -79,7 +79,7 @@ pub struct ApiKey {
     pub created_ms: i64,
     /// When the log took its revocation.
     pub revoked_ms: Option<i64>,
-    pub(crate) digest: Option<Digest>,
+    pub(crate) digest: Digest,
 }
 
 /// A personal access token.
@@ -99,5 +99,5 @@ pub struct Token {
     pub created_ms: i64,
     /// When the log took its revocation.
     pub revoked_ms: Option<i64>,
-    pub(crate) digest: Option<Digest>,
+    pub(crate) digest: Digest,
 }

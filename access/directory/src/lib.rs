@@ -18,24 +18,35 @@
 //! No HTTP here, and nothing of the log but [`millrace_eventlog::Log`].
 
 pub mod audit;
+mod change;
+mod changes;
 mod command;
 mod credential;
 mod directory;
+mod end;
 mod entity;
+mod fold;
+mod follower;
 pub mod limits;
 pub mod metrics;
 pub mod mint;
 mod node;
+mod plan;
 mod principal;
 mod role;
 pub mod scope;
 mod shards;
+mod subject;
+mod texts;
+mod unknown;
+mod validations;
 
 pub use audit::Actor;
 pub use command::{Command, CommandError, Done};
 pub use credential::{Digest, Kind, Presented, SecretSource, SystemSecrets};
 pub use directory::Directory;
 pub use entity::{Account, ApiKey, Token, User};
+pub use follower::StartError;
 pub use node::Node;
 pub use principal::{AuthError, Principal, Profile, Scopes};
 pub use role::{Action, Role};

@@ -53,11 +53,20 @@ pub const READ_BYTES: usize = 4 << 20;
 
 /// How often counted validations are written to the audit trail.
 pub const VALIDATIONS_WINDOW: Duration = Duration::from_secs(60);
-/// Credentials and source addresses counted apart in one window; what is beyond is counted together.
-pub const VALIDATIONS_ROWS_MAX: usize = 10_000;
+/// Credentials whose successes are counted apart in one window; what is beyond is counted together.
+pub const VALIDATIONS_SUCCESSES_MAX: usize = 10_000;
+/// Source addresses (with kind and account) whose failures are counted apart in one window; what is beyond is counted
+/// together. Few, since anybody can fail: at most two entries each and window.
+pub const VALIDATIONS_FAILURES_MAX: usize = 1_000;
 /// First failures that may wait for the audit trail at once; what is beyond is only counted.
 pub const FIRST_FAILURES_WAITING_MAX: usize = 1_000;
 /// Entries of the audit trail appended together.
 pub const AUDIT_BATCH: usize = 500;
 /// The longest text kept in a column of the audit trail, in bytes.
 pub const AUDIT_TEXT_BYTES_MAX: usize = 1_024;
+/// How often the audit entry of a change is tried before the change is reported as unaudited.
+pub const AUDIT_TRIES: usize = 3;
+/// The pause between those tries.
+pub const AUDIT_RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long stopping waits for the last counted validations to be written.
+pub const STOP_WAIT: Duration = Duration::from_secs(5);
