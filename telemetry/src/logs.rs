@@ -1,0 +1,74 @@
+//! Where log lines go, and in which form.
+
+use std::io::IsTerminal;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why no logs are written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not understood.
+    #[error("log filter {filter:?}: {reason}; it looks like `info` or `warn,millrace_processor=debug`")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Logs have been started before.
+    #[error("logs are written already: {0}")]
+    Twice(String),
+}
+
+/// Begins to write log lines to standard error. `filter` has the form of `RUST_LOG`: a level, or levels by module.
+///
+/// # Errors
+/// See [`LogError`].
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let filter = parse_filter(filter)?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json {
+        lines.json().flatten_event(true).with_span_list(false).try_init()
+    } else {
+        lines.with_ansi(terminal).try_init()
+    };
+    started.map_err(|error| LogError::Twice(error.to_string()))
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_not_understood_is_refused_with_an_example() {
+        assert!(parse_filter("warn,millrace_processor=debug").is_ok());
+        let said = parse_filter("millrace=loud").err().expect("no such level").to_string();
+        assert!(said.contains("millrace=loud") && said.contains("debug"), "{said}");
+    }
+}
