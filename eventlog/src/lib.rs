@@ -19,6 +19,8 @@ use bytes::Bytes;
 
 pub mod conformance;
 pub mod embedded;
+pub mod limits;
+pub mod metrics;
 
 /// The name of a topic. Topics are fixed when a log is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,168 @@
+//! Reading: from the tail in memory where it reaches, from the store otherwise.
+
+use std::sync::Arc;
+
+use super::chunk::Chunk as Stored;
+use super::head::Span;
+use super::shared::Shared;
+use crate::{Chunk, Offset, Partition, ReadError, Record, Topic, metrics as names};
+
+/// Reads records from `from` on. See [`crate::Log::read`].
+pub(super) async fn read(
+    shared: &Arc<Shared>,
+    topic: Topic,
+    partition: Partition,
+    from: Offset,
+    max_bytes: usize,
+) -> Result<Chunk, ReadError> {
+    let place = Place { topic, partition, index: shared.index(topic, partition) };
+    let span = shared.span(place.index);
+    if from < span.start {
+        return Err(ReadError::Truncated { topic, partition, from, start: span.start });
+    }
+    if from > span.end {
+        return Err(ReadError::Regressed { topic, partition, from, end: span.end });
+    }
+    if from == span.end {
+        return Ok(Chunk { records: Vec::new(), next: from });
+    }
+    let recent = shared.tail(place.index).from(from, max_bytes);
+    let mut gathering = Gathering::new(from, max_bytes);
+    if let Some(chunks) = recent {
+        metrics::counter!(names::READS, "from" => "memory").increment(1);
+        for chunk in chunks {
+            gathering.take(&chunk).map_err(|reason| place.damaged(gathering.next, reason.into()))?;
+        }
+        return Ok(gathering.done());
+    }
+    metrics::counter!(names::READS, "from" => "disk").increment(1);
+    let shared = Arc::clone(shared);
+    let from_disk = move || from_store(&shared, place, span, gathering);
+    tokio::task::spawn_blocking(from_disk)
+        .await
+        .unwrap_or_else(|error| Err(ReadError::Unavailable(format!("a read was interrupted: {error}"))))
+}
+
+fn from_store(shared: &Shared, place: Place, span: Span, mut gathering: Gathering) -> Result<Chunk, ReadError> {
+    shared.with_store(|store| {
+        let mut chunks = store.chunks(place.index, gathering.next);
+        while gathering.next < span.end && !gathering.full() {
+            let found = chunks.next().unwrap_or_else(|| Err("the store ends before the log does".into()));
+            let taken = found.and_then(|chunk| gathering.take(&chunk).map_err(str::to_owned));
+            taken.map_err(|reason| {
+                let file = store.file_of(place.index, gathering.next);
+                let file = file.map(|file| format!(" in {}", file.display())).unwrap_or_default();
+                place.damaged(gathering.next, format!("{reason}{file}"))
+            })?;
+        }
+        Ok(gathering.done())
+    })?
+}
+
+/// The first position appended at or after `time_ms`. See [`crate::Log::position_at`].
+///
+/// Append times may go back, the largest so far may not: so a binary search over that finds the first chunk it is in.
+pub(super) async fn position_at(
+    shared: &Arc<Shared>,
+    topic: Topic,
+    partition: Partition,
+    time_ms: i64,
+) -> Result<Option<Offset>, ReadError> {
+    let place = Place { topic, partition, index: shared.index(topic, partition) };
+    let shared = Arc::clone(shared);
+    let search = move || {
+        let span = shared.span(place.index);
+        let (mut low, mut high) = (span.start, span.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let chunk = chunk_at(&shared, place, middle)?;
+            if chunk.header.max_time_ms >= time_ms {
+                high = chunk.header.start.max(low)
+            } else {
+                low = chunk.header.end
+            }
+        }
+        if low >= span.end {
+            return Ok(None);
+        }
+        let chunk = chunk_at(&shared, place, low)?;
+        let first = chunk.records().next().transpose();
+        Ok(first.map_err(|reason| place.damaged(low, reason.into()))?.map(|record| record.offset.max(low)))
+    };
+    tokio::task::spawn_blocking(search)
+        .await
+        .unwrap_or_else(|error| Err(ReadError::Unavailable(format!("a search was interrupted: {error}"))))
+}
+
+fn chunk_at(shared: &Shared, place: Place, offset: Offset) -> Result<Stored, ReadError> {
+    if let Some(chunk) = shared.tail(place.index).from(offset, 0).and_then(|chunks| chunks.into_iter().next()) {
+        return Ok(chunk);
+    }
+    let found = shared.with_store(|store| store.chunks(place.index, offset).next())?;
+    let chunk = found.unwrap_or_else(|| Err("the store ends before the log does".into()));
+    chunk.map_err(|reason| place.damaged(offset, reason))
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    topic: Topic,
+    partition: Partition,
+    index: usize,
+}
+
+impl Place {
+    fn damaged(self, offset: Offset, reason: String) -> ReadError {
+        ReadError::Damaged { topic: self.topic, partition: self.partition, offset, reason }
+    }
+}
+
+/// The records of one read, as they come together.
+struct Gathering {
+    records: Vec<Record>,
+    next: Offset,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Gathering {
+    fn new(from: Offset, max_bytes: usize) -> Self {
+        Self { records: Vec::new(), next: from, bytes: 0, max_bytes }
+    }
+
+    fn full(&self) -> bool {
+        self.bytes >= self.max_bytes && !self.records.is_empty()
+    }
+
+    fn fits(&self, record: &Record) -> bool {
+        self.records.is_empty() || self.bytes + record.value.len() <= self.max_bytes
+    }
+
+    /// Takes what fits of the chunk that holds `next`.
+    fn take(&mut self, chunk: &Stored) -> Result<(), &'static str> {
+        if self.full() {
+            return Ok(());
+        }
+        if chunk.header.start > self.next {
+            return Err("the offset chain has a gap");
+        }
+        for record in chunk.records() {
+            let record = record?;
+            if record.offset < self.next {
+                continue;
+            }
+            if !self.fits(&record) {
+                self.bytes = self.max_bytes.max(self.bytes);
+                return Ok(());
+            }
+            self.bytes += record.value.len();
+            self.next = record.offset + 1;
+            self.records.push(record);
+        }
+        self.next = chunk.header.end;
+        Ok(())
+    }
+
+    fn done(self) -> Chunk {
+        Chunk { records: self.records, next: self.next }
+    }
+}

@@ -1,0 +1,348 @@
+//! The writer: one thread that turns gathered requests into commits.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use millrace_clock::{SharedClock, SystemClock};
+use tokio::sync::mpsc;
+
+use super::chunk::{Builder, Chunk};
+use super::clock_rule::ClockRule;
+use super::head::{Anchor, Commit, Span};
+use super::journal::{self, Scan};
+use super::mark::Mark;
+use super::marker::{self, Answer, Synced};
+use super::opening::{self, Opened};
+use super::options::Options;
+use super::shared::{Request, Shared, Work};
+use super::store::Batch;
+use super::tables;
+use crate::limits::{
+    CHUNK_BYTES, COMMIT_BYTES_MAX, COMMIT_REQUESTS_MAX, COMMITS_UNMARKED_MAX, FREE_BYTES_MIN, REOPEN_PAUSE,
+};
+use crate::{AppendError, Appended, Committed, Offset, metrics as names};
+
+/// Starts the writer and the marker.
+pub(super) fn start(
+    folder: PathBuf,
+    opened: Opened,
+    clock: SharedClock,
+    options: Options,
+    clock_confirmed: Arc<AtomicBool>,
+) -> io::Result<(Arc<Shared>, JoinHandle<()>, JoinHandle<()>)> {
+    let Opened { id, topics, mark, store, commit, .. } = opened;
+    let positions = store.positions().map_err(|error| io::Error::other(error.to_string()))?;
+    let (queue, requests) = mpsc::unbounded_channel();
+    let spans = commit.spans.clone();
+    let table_count = store.table_count();
+    let shared = Shared::new(folder, id, topics, store, spans.clone(), options.tail_bytes, positions, queue);
+    let shared = Arc::new(shared);
+    let (synced, marks) = sync_channel(COMMITS_UNMARKED_MAX);
+    let marking = Arc::clone(&shared);
+    let marker =
+        std::thread::Builder::new().name("log-marker".into()).spawn(move || marker::run(&marking, mark, &marks))?;
+    let rule = ClockRule::new(options.boot, commit.anchor.as_ref(), clock.elapsed());
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        requests,
+        synced,
+        clock,
+        real: SystemClock::shared(),
+        rule,
+        clock_confirmed,
+        spans,
+        number: commit.number,
+        failed: None,
+        reopen_at: Duration::ZERO,
+        table_count,
+    };
+    let writer = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?;
+    Ok((shared, writer, marker))
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    synced: SyncSender<Synced>,
+    clock: SharedClock,
+    /// For pauses that concern the disk, not the log's time.
+    real: SharedClock,
+    rule: ClockRule,
+    clock_confirmed: Arc<AtomicBool>,
+    /// After the last commit that reached the store.
+    spans: Vec<Span>,
+    number: u64,
+    /// Why the store is not open, if it is not.
+    failed: Option<String>,
+    reopen_at: Duration,
+    table_count: usize,
+}
+
+/// One commit being put together.
+struct Draft {
+    spans: Vec<Span>,
+    building: Vec<Option<Builder>>,
+    chunks: Vec<(usize, Chunk)>,
+    positions: Vec<(Vec<u8>, Committed)>,
+    answers: Vec<Answer>,
+    time_ms: i64,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut gathered = Vec::new();
+        while let Some(first) = self.requests.blocking_recv() {
+            let mut bytes = first.bytes;
+            gathered.push(first);
+            while bytes < COMMIT_BYTES_MAX
+                && gathered.len() < COMMIT_REQUESTS_MAX
+                && let Ok(next) = self.requests.try_recv()
+            {
+                bytes += next.bytes;
+                gathered.push(next);
+            }
+            self.commit(&mut gathered);
+        }
+    }
+
+    fn commit(&mut self, gathered: &mut Vec<Request>) {
+        let anchor = match self.admit() {
+            Ok(anchor) => anchor,
+            Err((why, reason)) => {
+                metrics::counter!(names::REFUSED, "reason" => why).increment(gathered.len() as u64);
+                self.shared.set_trouble(Some(reason.clone()));
+                return refuse(gathered.drain(..).map(|request| request.answer), &reason);
+            }
+        };
+        let began = self.clock.elapsed();
+        let requests = gathered.len();
+        let mut draft = Draft::new(self.spans.clone(), anchor.time_ms);
+        for request in gathered.drain(..) {
+            draft.add(&self.shared, request);
+        }
+        draft.close_all();
+        let commit = Commit { number: self.number + 1, spans: draft.spans.clone(), anchor: Some(anchor.stored) };
+        match self.write(&draft, &commit) {
+            Ok(()) => {
+                metrics::counter!(names::COMMITS).increment(1);
+                metrics::histogram!(names::COMMIT_REQUESTS).record(requests as f64);
+                metrics::histogram!(names::COMMIT_SECONDS).record((self.clock.elapsed() - began).as_secs_f64());
+                self.pass_on(draft, commit.number);
+            }
+            Err(error) => {
+                metrics::counter!(names::REFUSED, "reason" => "store").increment(requests as u64);
+                self.fail(draft, &error);
+            }
+        }
+    }
+
+    /// May a commit be made now? The error is the metric's reason and the caller's.
+    fn admit(&mut self) -> Result<Admitted, (&'static str, String)> {
+        let free = rustix::fs::statvfs(&self.shared.folder).map(|fs| fs.f_bavail * fs.f_frsize);
+        if let Ok(free) = free
+            && free < FREE_BYTES_MIN
+        {
+            return Err(("space", format!("the disk is full: {free} bytes are free, {FREE_BYTES_MIN} are needed")));
+        }
+        self.recover().map_err(|reason| ("store", reason))?;
+        if self.clock_confirmed.swap(false, Ordering::SeqCst) {
+            self.rule.confirm();
+        }
+        let time_ms = self.clock.now_ms();
+        let stored = self.rule.admit(time_ms, self.clock.elapsed()).map_err(|reason| ("clock", reason))?;
+        Ok(Admitted { time_ms, stored })
+    }
+
+    fn write(&mut self, draft: &Draft, commit: &Commit) -> Result<(), String> {
+        let batch = Batch { chunks: &draft.chunks, positions: &draft.positions, commit };
+        let written = self.shared.with_store(|store| {
+            store.wait_for_flushes(draft.chunks.iter().map(|(index, _)| *index))?;
+            store.write(&batch)?;
+            Ok::<_, fjall::Error>(store.table_count())
+        });
+        let table_count = written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if table_count != self.table_count {
+            self.table_count = table_count;
+            let _ = self.shared.with_store(|store| tables::write(&self.shared.folder, store, &self.shared.topics));
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, draft: Draft, number: u64) {
+        let Draft { spans, chunks, positions, answers, .. } = draft;
+        self.spans.clone_from(&spans);
+        self.number = number;
+        self.shared.set_trouble(None);
+        // Without a marker nobody is answered; their waiting ends with `Unknown` as the answers are dropped.
+        let _ = self.synced.send(Synced::Commit(marker::Commit { number, spans, chunks, positions, answers }));
+    }
+
+    /// A commit failed: take it back, tell its callers, open the store again.
+    fn fail(&mut self, draft: Draft, error: &str) {
+        tracing::error!(error, commit = self.number + 1, "a commit failed; the store is opened again");
+        let reason = format!("the store failed: {error}");
+        self.shared.set_trouble(Some(reason.clone()));
+        self.wait_for_marks();
+        self.shared.close_store();
+        let taken_back = self.take_back();
+        for Answer { to, in_flight, .. } in draft.answers {
+            drop(in_flight);
+            let reason = reason.clone();
+            let answer = if taken_back { AppendError::Refused { reason } } else { AppendError::Unknown { reason } };
+            // A caller that went away has asked for nothing more.
+            let _ = to.send(Err(answer));
+        }
+        self.failed = Some(reason);
+        // Whether it works shows at the next append.
+        let _ = self.recover();
+    }
+
+    /// Cuts the failed commit off the journal, so that it is surely not in the log. `false`: it may be.
+    fn take_back(&self) -> bool {
+        let folder = opening::store_folder(&self.shared.folder);
+        loop {
+            let error = match journal::scan(&folder, Some(self.number)) {
+                Ok(Scan { fault: Some(fault), .. }) if !fault.active => {
+                    tracing::error!(file = %fault.file.display(), at = fault.at, what = fault.what, "a journal is damaged");
+                    return false;
+                }
+                Ok(Scan { active: None, .. }) => return true,
+                Ok(Scan { active: Some(active), whole_to, .. }) => match journal::cut(&active, whole_to) {
+                    Ok(()) => return true,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            tracing::error!(%error, "a failed commit could not be cut off the journal yet");
+            if self.shared.is_closed() {
+                return false;
+            }
+            std::thread::park_timeout(REOPEN_PAUSE);
+        }
+    }
+
+    fn wait_for_marks(&self) {
+        let (reached, wait) = sync_channel(1);
+        if self.synced.send(Synced::Barrier(reached)).is_ok() {
+            let _: Result<(), _> = Receiver::recv(&wait);
+        }
+    }
+
+    /// Opens the store again if it has failed, at most once in a while.
+    fn recover(&mut self) -> Result<(), String> {
+        let Some(reason) = &self.failed else { return Ok(()) };
+        let now = self.real.elapsed();
+        if now < self.reopen_at {
+            return Err(reason.clone());
+        }
+        self.reopen_at = now + REOPEN_PAUSE;
+        let reopened = self.reopen();
+        self.failed = reopened.as_ref().err().cloned();
+        if let Err(reason) = &reopened {
+            tracing::error!(reason, "the store could not be opened again yet");
+        }
+        reopened
+    }
+
+    fn reopen(&self) -> Result<(), String> {
+        let extents = self.spans.iter().map(|span| span.extents()).collect();
+        let mark = Mark { turn: 0, commit: self.number, extents };
+        let opened = opening::open_store(&self.shared.folder, &self.shared.topics, &mark);
+        let (store, commit) = opened.map_err(|error| error.to_string())?;
+        if commit.number != self.number {
+            return Err(format!("the store came back with commit {} instead of {}", commit.number, self.number));
+        }
+        metrics::counter!(names::REOPENED).increment(1);
+        tracing::info!(commit = self.number, "the store is open again");
+        self.shared.put_store(store);
+        Ok(())
+    }
+}
+
+struct Admitted {
+    time_ms: i64,
+    stored: Anchor,
+}
+
+impl Draft {
+    fn new(spans: Vec<Span>, time_ms: i64) -> Self {
+        let building = spans.iter().map(|_| None).collect();
+        Self { spans, building, chunks: Vec::new(), positions: Vec::new(), answers: Vec::new(), time_ms }
+    }
+
+    fn add(&mut self, shared: &Shared, request: Request) {
+        let Work { outputs, transaction, aborted, positions, trim, in_flight } = request.work;
+        let mut appended = Vec::new();
+        let mut touched = Vec::new();
+        for (topic, record) in outputs.iter() {
+            let index = shared.index(topic, record.partition);
+            let offset = self.take_offset(index);
+            if !aborted {
+                self.push(index, offset, record);
+            }
+            appended.push(Appended { partition: record.partition, offset, append_time_ms: self.time_ms });
+            if transaction && !touched.contains(&index) {
+                touched.push(index);
+            }
+        }
+        for index in touched {
+            // As a transaction's marker would in Kafka: nobody shall rely on dense offsets.
+            self.take_offset(index);
+        }
+        if !aborted {
+            self.positions.extend(positions);
+        }
+        if let Some((index, before)) = trim {
+            let span = &mut self.spans[index];
+            span.start = span.start.max(before.min(span.end));
+        }
+        self.answers.push(Answer { to: request.answer, appended, in_flight });
+    }
+
+    fn take_offset(&mut self, index: usize) -> Offset {
+        let span = &mut self.spans[index];
+        let offset = span.end;
+        self.building[index].get_or_insert_with(|| Builder::at(offset));
+        span.end += 1;
+        offset
+    }
+
+    fn push(&mut self, index: usize, offset: Offset, record: &crate::NewRecord) {
+        let span = &mut self.spans[index];
+        span.records += 1;
+        span.last_time_ms = Some(self.time_ms);
+        span.max_time_ms = span.max_time_ms.max(Some(self.time_ms));
+        let Some(builder) = &mut self.building[index] else { return };
+        builder.push(offset, record);
+        if builder.len() >= CHUNK_BYTES {
+            self.close(index);
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        if let Some(builder) = self.building[index].take() {
+            let span = self.spans[index];
+            let max_time_ms = span.max_time_ms.unwrap_or(i64::MIN);
+            self.chunks.push((index, builder.finish(span.end, self.time_ms, max_time_ms)));
+        }
+    }
+
+    fn close_all(&mut self) {
+        (0..self.building.len()).for_each(|index| self.close(index));
+    }
+}
+
+fn refuse(
+    answers: impl Iterator<Item = tokio::sync::oneshot::Sender<Result<Vec<Appended>, AppendError>>>,
+    reason: &str,
+) {
+    for answer in answers {
+        // A caller that went away has asked for nothing more.
+        let _ = answer.send(Err(AppendError::Refused { reason: reason.to_owned() }));
+    }
+}
