@@ -14,6 +14,7 @@ pub mod columns;
 pub mod export;
 pub mod layout;
 pub mod partition;
+pub mod rows;
 pub mod topics;
 
 /// Records of the raw topic (generated from `proto/raw.proto`).
