@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_filter_that_is_not_understood_is_refused_with_an_example() {
         assert!(parse_filter("warn,millrace_processor=debug").is_ok());
-        let said = parse_filter("millrace=loud").err().expect("no such level").to_string();
+        let said = parse_filter("millrace=loud").expect_err("no such level").to_string();
         assert!(said.contains("millrace=loud") && said.contains("debug"), "{said}");
     }
 }
