@@ -15,6 +15,7 @@ pub mod export;
 pub mod layout;
 pub mod partition;
 pub mod rows;
+pub mod settings;
 pub mod topics;
 
 /// Records of the raw topic (generated from `proto/raw.proto`).
