@@ -14,6 +14,8 @@ pub mod columns;
 pub mod export;
 pub mod layout;
 pub mod partition;
+pub mod raw_encode;
+pub mod reasons;
 pub mod rows;
 pub mod settings;
 pub mod topics;
