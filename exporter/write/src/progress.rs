@@ -1,0 +1,49 @@
+//! How far sealing and publishing are, readable at any time.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use millrace_eventlog::{Offset, Partition};
+use serde::Serialize;
+
+/// How far this process is.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<Snapshot>);
+
+/// [`Progress`] at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// By partition of the enriched topic.
+    pub partitions: BTreeMap<Partition, SealedThrough>,
+    /// By shard: log time, ms, up to which every slot is out.
+    pub published_through_ms: BTreeMap<u32, i64>,
+}
+
+/// How far a partition is sealed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SealedThrough {
+    /// The start of the next segment.
+    pub position: Offset,
+    /// The newest segment's watermark, ms; 0 if there is none.
+    pub watermark_ms: i64,
+}
+
+impl Progress {
+    /// How far it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn sealed(&self, partition: Partition, position: Offset, watermark_ms: i64) {
+        self.change(|now| now.partitions.insert(partition, SealedThrough { position, watermark_ms }));
+    }
+
+    pub(crate) fn published(&self, shard: u32, through_ms: i64) {
+        self.change(|now| now.published_through_ms.insert(shard, through_ms));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
