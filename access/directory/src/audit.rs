@@ -31,13 +31,7 @@ impl Actor {
     /// An actor by kind and id, with nothing known of a request.
     #[must_use]
     pub fn new(kind: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            kind: kind.into(),
-            id: id.into(),
-            source_ip: None,
-            user_agent: String::new(),
-            request_id: String::new(),
-        }
+        Self { kind: kind.into(), id: id.into(), source_ip: None, user_agent: String::new(), request_id: String::new() }
     }
 
     /// The operator at the machine itself: `cli:local`.

@@ -187,3 +187,6 @@ pub(crate) fn make(kind: Kind, source: &dyn SecretSource) -> Result<Made, String
     let hint = random[..HINT_CHARS].to_owned();
     Ok(Made { digest: Digest::of(&secret), secret: secret.into(), hint })
 }
+
+#[cfg(test)]
+mod tests;

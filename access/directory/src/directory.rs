@@ -86,26 +86,21 @@ impl Directory {
     }
 
     /// The account's users, oldest first.
-    pub fn users_of(&self, account: &AccountId) -> impl Iterator<Item = &User> {
-        self.ids_of(account, |holdings| &holdings.users).filter_map(|id| self.user(id))
+    pub fn users_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a User> + use<'a> {
+        let holdings = self.holdings.get(account).into_iter();
+        holdings.flat_map(|holdings| holdings.users.iter()).filter_map(|id| self.user(id))
     }
 
     /// The account's keys, oldest first, revoked ones included.
-    pub fn keys_of(&self, account: &AccountId) -> impl Iterator<Item = &ApiKey> {
-        self.ids_of(account, |holdings| &holdings.keys).filter_map(|id| self.key(id))
+    pub fn keys_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a ApiKey> + use<'a> {
+        let holdings = self.holdings.get(account).into_iter();
+        holdings.flat_map(|holdings| holdings.keys.iter()).filter_map(|id| self.key(id))
     }
 
     /// The account's tokens, oldest first, revoked ones included.
-    pub fn tokens_of(&self, account: &AccountId) -> impl Iterator<Item = &Token> {
-        self.ids_of(account, |holdings| &holdings.tokens).filter_map(|id| self.token(id))
-    }
-
-    fn ids_of<'a>(
-        &'a self,
-        account: &AccountId,
-        which: impl Fn(&'a Holdings) -> &'a Arc<Vec<Arc<str>>>,
-    ) -> impl Iterator<Item = &'a Arc<str>> {
-        self.holdings.get(account).into_iter().flat_map(move |holdings| which(holdings).iter())
+    pub fn tokens_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a Token> + use<'a> {
+        let holdings = self.holdings.get(account).into_iter();
+        holdings.flat_map(|holdings| holdings.tokens.iter()).filter_map(|id| self.token(id))
     }
 
     /// The present version of an entity; 0 if it does not exist.

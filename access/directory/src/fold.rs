@@ -220,3 +220,6 @@ impl Directory {
         Arc::make_mut(which(holdings)).push(id.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

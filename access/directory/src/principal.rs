@@ -186,3 +186,32 @@ pub enum AuthError {
     #[error("the directory is not up to date: {0}")]
     Unavailable(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Scopes = Scopes { read: true, write: false };
+    const WRITE: Scopes = Scopes { read: false, write: true };
+
+    #[test]
+    fn scopes_read_back_and_an_unknown_one_is_named() {
+        for scopes in [Scopes::default(), READ, WRITE, Scopes::ALL] {
+            assert_eq!(Scopes::parse(scopes.names()), Ok(scopes));
+        }
+        assert_eq!(Scopes::parse(["read", "admin"]), Err("admin".to_owned()));
+        assert!(WRITE.is_write_only() && !READ.is_write_only() && !Scopes::ALL.is_write_only());
+    }
+
+    #[test]
+    fn a_profile_has_its_own_scopes_or_those_it_lists() {
+        for profile in Profile::ALL {
+            assert_eq!(Profile::parse(profile.name()), Some(profile));
+            let expected = match profile {
+                Profile::Platform | Profile::Integrations => READ,
+                Profile::Admin | Profile::Transactional => Scopes::ALL,
+            };
+            assert_eq!(profile.scopes(READ), expected, "{profile:?}");
+        }
+    }
+}

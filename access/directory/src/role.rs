@@ -97,3 +97,40 @@ impl Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The matrix of the access rules, a row an action: viewer, analyst, developer, admin.
+    const MATRIX: [(Action, [bool; 4]); 13] = [
+        (Action::ViewApprovedExperiments, [true, true, true, true]),
+        (Action::ViewExperiments, [false, true, true, true]),
+        (Action::FetchExports, [false, true, true, true]),
+        (Action::ChangeOwnExperiments, [false, false, true, true]),
+        (Action::ChangeAnyExperiment, [false, false, false, true]),
+        (Action::CreateKeys, [false, false, true, true]),
+        (Action::OwnTokens, [true, true, true, true]),
+        (Action::AnyTokens, [false, false, false, true]),
+        (Action::ViewAudit, [false, true, true, true]),
+        (Action::ExportCompliance, [false, false, false, true]),
+        (Action::ManageUsers, [false, false, false, true]),
+        (Action::ViewOwnPermissions, [true, true, true, true]),
+        (Action::ViewAnyPermissions, [false, false, false, true]),
+    ];
+
+    #[test]
+    fn roles_allow_what_the_matrix_says() {
+        for (action, allowed) in MATRIX {
+            assert_eq!(Role::ALL.map(|role| role.may(action)), allowed, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn a_roles_name_reads_back_in_any_letter_case() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(&role.to_string().to_uppercase()), Some(role));
+        }
+        assert_eq!(Role::parse("root"), None);
+    }
+}
