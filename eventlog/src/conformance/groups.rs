@@ -127,7 +127,9 @@ async fn settle(
     let settling = async {
         while !done(owned) {
             for (member, owned) in members.iter_mut().zip(owned.iter_mut()) {
-                let Ok(delivery) = tokio::time::timeout(Duration::from_millis(20), member.next()).await else { continue };
+                let Ok(delivery) = tokio::time::timeout(Duration::from_millis(20), member.next()).await else {
+                    continue;
+                };
                 match delivery.expect("deliveries go on") {
                     Delivery::Assigned { partition, .. } => {
                         assert!(owned.insert(partition, true).is_none(), "assigned twice");

@@ -103,7 +103,11 @@ pub(super) async fn a_follower_wakes_when_its_partition_grows(rig: Box<dyn Rig>)
 
 pub(super) async fn a_time_finds_the_first_record_at_or_after_it(rig: Box<dyn Rig>) {
     let (log, topic) = (rig.log(), rig.topics().single);
-    assert_eq!(log.position_at(topic, 0, 0).await.expect("it can be searched"), None, "an empty partition has no times");
+    assert_eq!(
+        log.position_at(topic, 0, 0).await.expect("it can be searched"),
+        None,
+        "an empty partition has no times"
+    );
     for round in 0..20 {
         append(&log, topic, numbered(0, round * 3..round * 3 + 3)).await;
         // Where the clock cannot be set, several rounds may share a time; the search is the same.
@@ -111,7 +115,8 @@ pub(super) async fn a_time_finds_the_first_record_at_or_after_it(rig: Box<dyn Ri
     }
     let records = all(&log, topic, 0, 0).await;
     let (first, last) = (records[0].append_time_ms, records[records.len() - 1].append_time_ms);
-    let mut times: Vec<_> = records.iter().flat_map(|r| [r.append_time_ms - 1, r.append_time_ms, r.append_time_ms + 1]).collect();
+    let mut times: Vec<_> =
+        records.iter().flat_map(|r| [r.append_time_ms - 1, r.append_time_ms, r.append_time_ms + 1]).collect();
     times.extend([i64::MIN, first - 86_400_000, last + 86_400_000]);
     for time_ms in times {
         let expected = records.iter().find(|record| record.append_time_ms >= time_ms);

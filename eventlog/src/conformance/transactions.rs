@@ -58,7 +58,9 @@ pub(super) async fn a_transaction_spans_topics_and_partitions(mut rig: Box<dyn R
     for n in 0..5 {
         let mut outputs = vec![(topics.single, record(0, n.to_string()))];
         outputs.extend((0..4).map(|partition| (topics.output, record(partition, n.to_string()))));
-        within("the commit", consumer.commit(Transaction { outputs, inputs: Vec::new() })).await.expect("nothing fences");
+        within("the commit", consumer.commit(Transaction { outputs, inputs: Vec::new() }))
+            .await
+            .expect("nothing fences");
     }
     drop((consumer, log));
     for reopened in [false, true] {
@@ -77,7 +79,8 @@ pub(super) async fn an_aborted_transaction_is_never_seen(mut rig: Box<dyn Rig>) 
     let topics = rig.topics();
     let log = rig.log();
     append(&log, topics.output, vec![record(0, "before"), record(1, "before")]).await;
-    let aborted = |n: usize| vec![(topics.output, record(0, format!("aborted {n}"))), (topics.single, record(0, "aborted"))];
+    let aborted =
+        |n: usize| vec![(topics.output, record(0, format!("aborted {n}"))), (topics.single, record(0, "aborted"))];
     for n in 0..3 {
         rig.abort(aborted(n)).await;
     }
@@ -147,7 +150,9 @@ pub(super) async fn offsets_are_not_dense(rig: Box<dyn Rig>) {
     let mut consumer = join_alone(&log, "group", topics.input, 0).await;
     for n in 0..5 {
         let outputs = vec![(topics.output, record(1, n.to_string()))];
-        within("the commit", consumer.commit(Transaction { outputs, inputs: Vec::new() })).await.expect("nothing fences");
+        within("the commit", consumer.commit(Transaction { outputs, inputs: Vec::new() }))
+            .await
+            .expect("nothing fences");
     }
     let records = all(&log, topics.output, 1, 0).await;
     let end = log.extent(topics.output, 1).await.expect("the partition is there").end;

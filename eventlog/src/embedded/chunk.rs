@@ -252,7 +252,10 @@ mod tests {
         builder.push(41, &record(1, b"k".to_vec(), b"value".to_vec()));
         builder.push(300, &record(2, Vec::new(), Vec::new()));
         let chunk = builder.finish(302, 1_700_000_000_000, 1_700_000_000_001);
-        assert_eq!(hex::encode(chunk.stored()), "016321f672e6971c9b29000000000000002e01000000000000020000000068e5cf8b0100000168e5cf8b0100000001\
-             01056b76616c75658302020000");
+        assert_eq!(
+            hex::encode(chunk.stored()),
+            "016321f672e6971c9b29000000000000002e01000000000000020000000068e5cf8b0100000168e5cf8b0100000001\
+             01056b76616c75658302020000"
+        );
     }
 }

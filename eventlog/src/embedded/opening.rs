@@ -116,9 +116,13 @@ pub(super) fn open_store(folder: &Path, topics: &Topics, mark: &Mark) -> Result<
     if let Some(scan) = &scan {
         settle(scan, topics, mark)?;
     }
-    let store = Store::open(&store_folder, &topics.names()).map_err(|error| match tables::culprit(folder, topics) {
-        Some((file, lost)) => OpenError::Damaged { file, lost, reason: format!("the store does not open: {error}") },
-        None => OpenError::store(&store_folder, error),
+    let store = guarded(|| Store::open(&store_folder, &topics.names())).map_err(|error| {
+        match tables::culprit(folder, topics) {
+            Some((file, lost)) => {
+                OpenError::Damaged { file, lost, reason: format!("the store does not open: {error}") }
+            }
+            None => OpenError::store(&store_folder, error),
+        }
     })?;
     let commit = store.last_commit().map_err(|error| OpenError::store(&store_folder, error))?.unwrap_or_default();
     let in_journal = scan.as_ref().and_then(|scan| scan.last.as_ref()).map_or(0, |last| last.number);
@@ -131,6 +135,11 @@ pub(super) fn open_store(folder: &Path, topics: &Topics, mark: &Mark) -> Result<
         });
     }
     Ok((store, commit))
+}
+
+// The store panics over some kinds of damage; that is a refusal like any other.
+fn guarded<T>(open: impl FnOnce() -> fjall::Result<T>) -> fjall::Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).unwrap_or(Err(fjall::Error::Unrecoverable))
 }
 
 // Refuses where acknowledged records would be cut; cuts what was never acknowledged; leaves everything else alone.
