@@ -1,13 +1,22 @@
 //! Passwords, and the routes by which an operator changes the directory.
-use std::sync::Arc;
+//!
+//! | file | does |
+//! |---|---|
+//! | `password` | argon2id: hashing, verifying, making passwords |
+//! | `operator` | the routes below `/local`, for whoever may open the control socket |
+//! | `authorise` | the step between a valid request and its execution |
+//! | `shown` | what an account, a user, a key, a token looks like in JSON |
+//! | `error` | every error, and the answer it makes |
+//!
+//! Every request goes the same way: validate, authorise, act. [`millrace_directory::Node::execute`] acts, and writes the
+//! audit entry.
 
-use millrace_directory::Node;
-use millrace_directory::audit::Auditor;
+mod authorise;
+mod error;
+pub mod limits;
+mod operator;
+pub mod password;
+mod shown;
 
-/// Passwords, hashed with argon2id.
-pub mod password {}
-
-/// The operator's routes.
-pub fn local_router(_node: Arc<Node>, _auditor: Arc<Auditor>) -> axum::Router {
-    axum::Router::new()
-}
+pub use operator::local_router;
+pub use password::{PasswordError, hash_password};
