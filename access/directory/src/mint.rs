@@ -56,7 +56,8 @@ pub fn mint(
     let expiration_s = now_ms.saturating_add(lifetime.as_ms()).div_euclid(1_000);
     let (name, token_id) = entropy.split_at(10);
     let access_key_id = key.access_key_id(name);
-    let claims = token::Claims::new(&scope, &access_key_id, hex::encode(token_id), now_ms.div_euclid(1_000), expiration_s);
+    let claims =
+        token::Claims::new(&scope, &access_key_id, hex::encode(token_id), now_ms.div_euclid(1_000), expiration_s);
     Ok(ScopedCredential {
         secret_access_key: key.secret_access_key(&access_key_id),
         session_token: token::sign(&claims, key)?.into(),

@@ -29,7 +29,11 @@ enum Narrowing {
     /// Decisions and events (and what is derived from them under `v1/`), all days.
     None,
     Type(ExportType),
-    Days { export: ExportType, first: NaiveDate, last: NaiveDate },
+    Days {
+        export: ExportType,
+        first: NaiveDate,
+        last: NaiveDate,
+    },
 }
 
 /// Why a scope was refused; the text is for the caller.
@@ -234,10 +238,10 @@ impl AllowedPrefix {
 }
 
 /// Not a step to elsewhere, for any backend: no `.` or `..` (percent-encoded ones included, since some decode), no
-/// backslash, no ASCII control character. Layout never makes such a name.
+/// backslash, no ASCII control character; and no `#`, which names files still being written. Layout never makes such a name.
 fn is_clean(segment: &str) -> bool {
     let dots = segment.to_ascii_lowercase().replace("%2e", ".");
-    dots != "." && dots != ".." && !segment.chars().any(|c| c.is_ascii_control() || c == '\\')
+    dots != "." && dots != ".." && !segment.chars().any(|c| c.is_ascii_control() || matches!(c, '\\' | '#'))
 }
 
 fn parse_days(text: &str) -> Result<(NaiveDate, NaiveDate), ScopeError> {
@@ -252,10 +256,11 @@ fn parse_days(text: &str) -> Result<(NaiveDate, NaiveDate), ScopeError> {
 
 /// Exactly `YYYY-MM-DD`: chrono alone would take a sign or fewer digits.
 fn parse_day(text: &str) -> Option<NaiveDate> {
-    let form = text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        _ => byte.is_ascii_digit(),
-    });
+    let form = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
     form.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten()
 }
 

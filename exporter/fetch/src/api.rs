@@ -43,5 +43,3 @@ fn fresh_json(body: &impl serde::Serialize) -> axum::response::Response {
     (StatusCode::OK, [(http::header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }
 
-#[cfg(test)]
-mod tests;

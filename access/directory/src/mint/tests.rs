@@ -50,7 +50,9 @@ fn secret(keys: &ServerKeys, credential: &ScopedCredential, now_ms: i64) -> Opti
 #[test]
 fn a_credential_opens_its_scope_until_its_end_and_no_longer() {
     let keys = keys(1);
-    for scope in [scope(None, None), scope(Some("events"), None), scope(Some("rejected"), Some("2026-01-01..2026-01-09"))] {
+    for scope in
+        [scope(None, None), scope(Some("events"), None), scope(Some("rejected"), Some("2026-01-01..2026-01-09"))]
+    {
         let credential = minted(&keys, scope.clone(), 7);
         assert_eq!(credential.expiration_ms, (NOW + HOUR) / 1_000 * 1_000);
         let answer = verified(&credential, &keys, credential.expiration_ms - 1).unwrap();
@@ -114,9 +116,7 @@ fn another_algorithm_issuer_audience_or_key_is_refused() {
     let keys = keys(1);
     let credential = minted(&keys, scope(None, None), 7);
     let id = &credential.access_key_id;
-    let claims = |iss: &str, aud: &str| {
-        serde_json::json!({"iss": iss, "aud": aud, "iat": NOW / 1000, "exp": NOW / 1000 + 60, "jti": "x", "key": id, "account": "12"})
-    };
+    let claims = |iss: &str, aud: &str| serde_json::json!({"iss": iss, "aud": aud, "iat": NOW / 1000, "exp": NOW / 1000 + 60, "jti": "x", "key": id, "account": "12"});
     let signing = keys.signing().token_key();
     let signed = |algorithm, claims: &serde_json::Value, secret: &[u8]| {
         let header = Header { kid: Some(keys.signing().id().to_owned()), ..Header::new(algorithm) };

@@ -76,12 +76,7 @@ pub(super) fn sign(claims: &Claims, key: &ServerKey) -> Result<String, jsonwebto
     encode(&header, claims, &EncodingKey::from_secret(key.token_key().expose_secret()))
 }
 
-pub(super) fn verify(
-    token: &str,
-    access_key_id: &str,
-    keys: &ServerKeys,
-    now_ms: i64,
-) -> Result<Verified, TokenError> {
+pub(super) fn verify(token: &str, access_key_id: &str, keys: &ServerKeys, now_ms: i64) -> Result<Verified, TokenError> {
     let invalid = |_| TokenError::Invalid;
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenError::Invalid);
@@ -99,8 +94,8 @@ pub(super) fn verify(
         return Err(TokenError::Expired);
     }
     let account = AccountId::parse(&claims.account).ok_or(TokenError::Invalid)?;
-    let scope = Scope::validate(account, claims.export.as_deref(), claims.date.as_deref())
-        .map_err(|_| TokenError::Invalid)?;
+    let scope =
+        Scope::validate(account, claims.export.as_deref(), claims.date.as_deref()).map_err(|_| TokenError::Invalid)?;
     Ok(Verified { scope, token_id: claims.jti, expiration_ms })
 }
 

@@ -136,7 +136,9 @@ fn a_default_scope_never_holds_rejects_audit_or_ours() {
 #[test]
 fn dots_and_slashes_inside_are_refused_and_slashes_after_the_account_are_one() {
     let scope = scope("12", None, None);
-    for escape in ["type=events//x", "type=events/../x", "./x", "..", "%2E%2e/x", "type=events/.%2e/x", "a\\..\\x", "x/"] {
+    for escape in
+        ["type=events//x", "type=events/../x", "./x", "..", "%2E%2e/x", "type=events/.%2e/x", "a\\..\\x", "x/"]
+    {
         assert!(!scope.allows_key(&format!("v1/account_id=12/{escape}")), "{escape}");
     }
     let key = scope.allow_key("v1/account_id=12///type=events/x").unwrap();
@@ -167,7 +169,8 @@ fn a_scope_is_validated() {
     assert_eq!(refused(Some("decision"), None), ScopeError::UnknownType);
     assert_eq!(refused(Some(""), None), ScopeError::UnknownType);
     assert_eq!(refused(None, Some("2026-01-01")), ScopeError::DateWithoutType);
-    for bad in ["", "2026-1-1", "2026-02-30", "+026-01-01", "2026-01-01/", "2026-01-01..", "..", "٢٠٢٦-01-01", "today"] {
+    for bad in ["", "2026-1-1", "2026-02-30", "+026-01-01", "2026-01-01/", "2026-01-01..", "..", "٢٠٢٦-01-01", "today"]
+    {
         assert_eq!(refused(Some("events"), Some(bad)), ScopeError::BadDate, "{bad}");
     }
     assert_eq!(refused(Some("events"), Some("2026-01-02..2026-01-01")), ScopeError::Backwards);

@@ -131,5 +131,3 @@ fn too_skewed() -> s3s::S3Error {
     )
 }
 
-#[cfg(test)]
-mod tests;
