@@ -1,8 +1,8 @@
 //! The names of this crate's metrics.
 
-/// Counter `{topic}`: records acknowledged.
+/// Counter `{topic}`: records in the store, synced.
 pub const RECORDS: &str = "millrace_log_records_total";
-/// Counter `{topic}`: bytes of keys and values acknowledged.
+/// Counter `{topic}`: bytes of records in the store, synced, before compression.
 pub const BYTES: &str = "millrace_log_bytes_total";
 /// Counter: commits, each one fsync of the store's journal.
 pub const COMMITS: &str = "millrace_log_commits_total";

@@ -11,8 +11,8 @@ use super::mark::{Mark, MarkFile};
 use super::store::Store;
 use super::tables;
 use super::{Lost, OpenError, Options};
-use crate::TopicSpec;
 use crate::limits::PARTITIONS_MAX;
+use crate::{Offset, TopicSpec};
 
 const STORE: &str = "store";
 const MARK: &str = "mark";
@@ -210,38 +210,50 @@ fn first_lost(topics: &Topics, commit: Option<&Commit>, mark: &Mark) -> Option<L
 fn verify(folder: &Path, store: &Store, topics: &Topics, commit: &Commit, budget: u64) -> Result<(), OpenError> {
     for (index, span) in commit.spans.iter().enumerate() {
         let share = usize::try_from(budget / topics.count() as u64).unwrap_or(usize::MAX);
-        if let Err((offset, reason)) = walk_back(store, index, *span, share) {
+        if let Err((first, reason)) = walk_back(store, index, *span, share) {
             let (topic, partition) = topics.at(index);
-            let file = store.file_of(index, offset).unwrap_or_else(|| store_folder(folder));
-            let lost = Some(Lost { topic, partition, first: offset, end: span.end });
+            let file = store.file_of(index, first).unwrap_or_else(|| store_folder(folder));
+            let lost = Some(Lost { topic, partition, first, end: span.end });
             return Err(OpenError::Damaged { file, lost, reason });
         }
     }
     Ok(())
 }
 
-// The error names the first offset below `span.end` that is known to be missing, going back from there.
-pub(super) fn walk_back(store: &Store, index: usize, span: Span, budget: usize) -> Result<(), (u64, String)> {
+/// Walks the offset chain of one partition back from its end, over at least `budget` bytes if there are. The error names
+/// the first offset that cannot be read, as far as the table file it is in goes.
+pub(super) fn walk_back(store: &Store, index: usize, span: Span, budget: usize) -> Result<(), (Offset, String)> {
     let mut expected = span.end;
     let mut read = 0;
     let mut chunks = store.chunks_back(index);
-    while expected > span.start {
-        if read >= budget {
-            return Ok(());
-        }
-        let chunk = match chunks.next() {
-            Some(Ok(chunk)) => chunk,
-            Some(Err(reason)) => return Err((expected.saturating_sub(1), reason)),
-            None => return Err((span.start, format!("nothing is stored below offset {expected}"))),
+    while expected > span.start && read < budget {
+        let reason = match chunks.next() {
+            Some(Ok(chunk)) if chunk.header.end == expected => {
+                expected = chunk.header.start;
+                read += chunk.stored().len();
+                continue;
+            }
+            Some(Ok(chunk)) => format!("the offset chain breaks: {} is followed by {expected}", chunk.header.end),
+            Some(Err(reason)) => reason,
+            None => format!("nothing is stored below offset {expected}"),
         };
-        if chunk.header.end != expected {
-            let first = chunk.header.end.min(expected);
-            return Err((first, format!("the offset chain breaks: {} is followed by {expected}", chunk.header.end)));
-        }
-        expected = chunk.header.start;
-        read += chunk.stored().len();
+        return Err((first_unreadable(store, index, span, expected - 1), reason));
     }
     Ok(())
+}
+
+// Comes from below, beginning where the table file that should hold `unreadable` begins.
+fn first_unreadable(store: &Store, index: usize, span: Span, unreadable: Offset) -> Offset {
+    let tables = store.tables(index);
+    let before = tables.iter().map(|table| table.last + 1).filter(|end| *end <= unreadable).max();
+    let mut next = before.unwrap_or(span.start).max(span.start);
+    for chunk in store.chunks(index, next) {
+        match chunk {
+            Ok(chunk) if chunk.header.start <= next && next < unreadable => next = chunk.header.end,
+            _ => break,
+        }
+    }
+    next
 }
 
 #[cfg(test)]

@@ -82,12 +82,18 @@ pub(super) async fn position_at(
                 low = chunk.header.end
             }
         }
-        if low >= span.end {
-            return Ok(None);
+        // As a rule the chunk found is the one. Not where its large time belongs to records that were trimmed away.
+        while low < span.end {
+            let chunk = chunk_at(&shared, place, low)?;
+            for record in chunk.records() {
+                let record = record.map_err(|reason| place.damaged(low, reason.into()))?;
+                if record.offset >= low && record.append_time_ms >= time_ms {
+                    return Ok(Some(record.offset));
+                }
+            }
+            low = chunk.header.end;
         }
-        let chunk = chunk_at(&shared, place, low)?;
-        let first = chunk.records().next().transpose();
-        Ok(first.map_err(|reason| place.damaged(low, reason.into()))?.map(|record| record.offset.max(low)))
+        Ok(None)
     };
     tokio::task::spawn_blocking(search)
         .await

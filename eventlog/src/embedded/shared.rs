@@ -30,6 +30,8 @@ pub(super) struct Shared {
     /// What readers may see. One lock over all partitions, so that a transaction appears at once.
     visible: RwLock<Vec<Span>>,
     tails: Vec<Mutex<Tail>>,
+    /// What all tails may take together.
+    tail_bytes: usize,
     ends: Vec<watch::Sender<Offset>>,
     /// Per topic: counts up whenever one of its partitions has grown.
     growth: Vec<watch::Sender<u64>>,
@@ -101,12 +103,12 @@ impl Shared {
         positions: Vec<(Vec<u8>, Committed)>,
         queue: mpsc::UnboundedSender<Request>,
     ) -> Self {
-        let share = tail_bytes / topics.count().max(1);
         Self {
             id,
             folder,
             store: RwLock::new(Some(store)),
-            tails: spans.iter().map(|_| Mutex::new(Tail::with_budget(share))).collect(),
+            tails: spans.iter().map(|_| Mutex::default()).collect(),
+            tail_bytes,
             ends: spans.iter().map(|span| watch::channel(span.end).0).collect(),
             growth: (0..topics.topics()).map(|_| watch::channel(0).0).collect(),
             visible: RwLock::new(spans),
@@ -189,6 +191,7 @@ impl Shared {
         for (index, chunk) in chunks {
             self.tail(index).push(chunk);
         }
+        self.bound_tails();
         let before = {
             let mut visible = self.visible.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *visible, spans.clone())
@@ -204,6 +207,18 @@ impl Shared {
         }
         for (growth, _) in self.growth.iter().zip(grown).filter(|(_, grown)| *grown) {
             growth.send_modify(|count| *count += 1);
+        }
+    }
+
+    // Busy partitions may use what quiet ones do not: it is always the largest tail that gives way.
+    fn bound_tails(&self) {
+        let mut sizes: Vec<_> = (0..self.tails.len()).map(|index| self.tail(index).bytes()).collect();
+        while sizes.iter().sum::<usize>() > self.tail_bytes
+            && let Some(largest) = (0..sizes.len()).max_by_key(|index| sizes[*index])
+        {
+            let mut tail = self.tail(largest);
+            tail.forget_oldest();
+            sizes[largest] = tail.bytes();
         }
     }
 

@@ -33,8 +33,6 @@ pub(super) struct Batch<'a> {
 /// A table file.
 pub(super) struct Table {
     pub(super) file: PathBuf,
-    /// The key of its first chunk: the chunk's end, less one.
-    pub(super) first: Offset,
     /// The key of its last chunk: the chunk's end, less one.
     pub(super) last: Offset,
     /// xxh3-128 of the whole file.
@@ -140,7 +138,6 @@ impl Store {
         let version = self.partitions[partition].tree.current_version();
         let tables = version.iter_tables().map(|table| Table {
             file: table.path.to_path_buf(),
-            first: number(table.metadata.key_range.min()),
             last: number(table.metadata.key_range.max()),
             checksum: table.checksum().into_u128(),
         });

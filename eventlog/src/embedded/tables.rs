@@ -24,8 +24,6 @@ struct Line {
     /// Relative to the log's folder.
     file: PathBuf,
     index: usize,
-    /// The end of the first chunk, less one.
-    first: Offset,
     /// The end of the last chunk, less one.
     last: Offset,
     len: u64,
@@ -40,8 +38,8 @@ pub(super) fn write(folder: &Path, store: &Store, topics: &Topics) {
         for table in store.tables(index) {
             let Ok(metadata) = fs::metadata(&table.file) else { continue };
             let file = table.file.strip_prefix(folder).unwrap_or(&table.file).display();
-            let (first, last, checksum) = (table.first, table.last, table.checksum);
-            text.push_str(&format!("{index} {first} {last} {} {checksum:x} {file}\n", metadata.len()));
+            let (last, checksum) = (table.last, table.checksum);
+            text.push_str(&format!("{index} {last} {} {checksum:x} {file}\n", metadata.len()));
         }
     }
     let checked = format!("{:016x}\n{text}", xxh3_64(text.as_bytes()));
@@ -61,17 +59,18 @@ fn read(folder: &Path) -> Vec<Line> {
 }
 
 fn parse(line: &str) -> Option<Line> {
-    let mut words = line.splitn(6, ' ');
+    let mut words = line.splitn(5, ' ');
     let index = words.next()?.parse().ok()?;
     let mut number = || words.next()?.parse().ok();
-    let (first, last, len) = (number()?, number()?, number()?);
+    let (last, len) = (number()?, number()?);
     let checksum = u128::from_str_radix(words.next()?, 16).ok()?;
-    Some(Line { file: words.next()?.into(), index, first, last, len, checksum })
+    Some(Line { file: words.next()?.into(), index, last, len, checksum })
 }
 
 /// Refuses if a listed table is missing or has another length, before the store is opened.
 pub(super) fn check(folder: &Path, topics: &Topics, mark: &Mark) -> Result<(), OpenError> {
-    for line in read(folder) {
+    let lines = read(folder);
+    for line in &lines {
         let start = mark.extents.get(line.index).map_or(0, |extents| extents.start);
         if line.last < start {
             continue;
@@ -82,17 +81,18 @@ pub(super) fn check(folder: &Path, topics: &Topics, mark: &Mark) -> Result<(), O
             Ok(metadata) => format!("it has {} bytes instead of {}", metadata.len(), line.len),
             Err(error) => error.to_string(),
         };
-        return Err(OpenError::Damaged { file, lost: lost(&line, topics), reason });
+        return Err(OpenError::Damaged { file, lost: lost(line, &lines, topics), reason });
     }
     Ok(())
 }
 
 /// When the store does not open: the first listed table whose bytes are not the ones that were written.
 pub(super) fn culprit(folder: &Path, topics: &Topics) -> Option<(PathBuf, Option<Lost>)> {
-    read(folder).into_iter().find_map(|line| {
+    let lines = read(folder);
+    lines.iter().find_map(|line| {
         let file = folder.join(&line.file);
         let whole = checksum(&file).is_ok_and(|checksum| checksum == line.checksum);
-        (!whole).then(|| (file, lost(&line, topics)))
+        (!whole).then(|| (file, lost(line, &lines, topics)))
     })
 }
 
@@ -108,7 +108,10 @@ fn checksum(file: &Path) -> io::Result<u128> {
     }
 }
 
-fn lost(line: &Line, topics: &Topics) -> Option<Lost> {
+// What a table begins with is what the one before it ends with.
+fn lost(line: &Line, lines: &[Line], topics: &Topics) -> Option<Lost> {
     let (topic, partition) = topics.at(line.index);
-    Some(Lost { topic, partition, first: line.first, end: line.last + 1 })
+    let before = lines.iter().filter(|other| other.index == line.index && other.last < line.last);
+    let first = before.map(|other| other.last + 1).max().unwrap_or(0);
+    Some(Lost { topic, partition, first, end: line.last + 1 })
 }

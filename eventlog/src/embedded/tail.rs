@@ -5,19 +5,14 @@ use std::collections::VecDeque;
 use super::chunk::Chunk;
 use crate::Offset;
 
-/// A contiguous run of chunks up to the partition's end, within a budget of bytes.
+/// A contiguous run of chunks up to the partition's end.
 #[derive(Default)]
 pub(super) struct Tail {
     chunks: VecDeque<Chunk>,
     bytes: usize,
-    budget: usize,
 }
 
 impl Tail {
-    pub(super) fn with_budget(budget: usize) -> Self {
-        Self { budget, ..Self::default() }
-    }
-
     pub(super) fn push(&mut self, chunk: Chunk) {
         if self.chunks.back().is_some_and(|last| last.header.end != chunk.header.start) {
             self.chunks.clear();
@@ -25,9 +20,16 @@ impl Tail {
         }
         self.bytes += chunk.stored().len();
         self.chunks.push_back(chunk);
-        while self.bytes > self.budget
-            && let Some(oldest) = self.chunks.pop_front()
-        {
+    }
+
+    /// The memory its chunks take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets the oldest chunk.
+    pub(super) fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.chunks.pop_front() {
             self.bytes -= oldest.stored().len();
         }
     }
@@ -62,11 +64,12 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_keeps_the_newest_chunks_within_its_budget() {
-        let size = chunk(0).stored().len();
-        let mut tail = Tail::with_budget(3 * size);
+    fn a_tail_gives_what_it_still_has_and_only_that() {
+        let mut tail = Tail::default();
         (0..10).for_each(|n| tail.push(chunk(n * 2)));
-        assert!(tail.from(12, usize::MAX).is_none(), "older than the budget reaches");
+        (0..7).for_each(|_| tail.forget_oldest());
+        assert_eq!(tail.bytes(), 3 * chunk(0).stored().len());
+        assert!(tail.from(13, usize::MAX).is_none(), "forgotten");
         let starts = |from| tail.from(from, usize::MAX).unwrap().iter().map(|c| c.header.start).collect::<Vec<_>>();
         assert_eq!(starts(14), [14, 16, 18]);
         assert_eq!(starts(15), [14, 16, 18], "a skipped offset belongs to the chunk before it");
@@ -76,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_small_read_takes_few_chunks() {
-        let mut tail = Tail::with_budget(1 << 20);
+        let mut tail = Tail::default();
         (0..10).for_each(|n| tail.push(chunk(n * 2)));
         assert_eq!(tail.from(0, 0).unwrap().len(), 1);
     }

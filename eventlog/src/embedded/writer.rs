@@ -175,11 +175,25 @@ impl Writer {
 
     fn pass_on(&mut self, draft: Draft, number: u64) {
         let Draft { spans, chunks, positions, answers, .. } = draft;
+        self.count(&spans, &chunks);
         self.spans.clone_from(&spans);
         self.number = number;
         self.shared.set_trouble(None);
         // Without a marker nobody is answered; their waiting ends with `Unknown` as the answers are dropped.
         let _ = self.synced.send(Synced::Commit(marker::Commit { number, spans, chunks, positions, answers }));
+    }
+
+    fn count(&self, spans: &[Span], chunks: &[(usize, Chunk)]) {
+        for (index, chunk) in chunks {
+            let (topic, _) = self.shared.topics.at(*index);
+            metrics::counter!(names::BYTES, "topic" => topic.0).increment(chunk.stored().len() as u64);
+        }
+        for (index, (before, now)) in self.spans.iter().zip(spans).enumerate() {
+            if now.records > before.records {
+                let (topic, _) = self.shared.topics.at(index);
+                metrics::counter!(names::RECORDS, "topic" => topic.0).increment(now.records - before.records);
+            }
+        }
     }
 
     /// A commit failed: take it back, tell its callers, open the store again.

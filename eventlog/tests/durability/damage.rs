@@ -197,6 +197,9 @@ async fn a_damaged_table_is_refused_by_name_and_offset() {
         assert!(named.ends_with(file.strip_prefix(folder.path()).unwrap()), "{what}: {text}");
         assert_eq!((lost.topic, lost.partition), (INPUT, 0), "{what}: {text}");
         assert!(lost.first < lost.end, "{what}: {text}");
+        if what == "flipped" {
+            assert_eq!(lost.first, first_unreadable(folder.path()).await.0, "{text}");
+        }
         fs::write(&file, &whole).unwrap();
     }
     acknowledged.compare(&open(folder.path()).expect("restored, it opens")).await;
@@ -211,15 +214,7 @@ async fn damage_beyond_what_opening_checks_is_told_by_the_read_that_meets_it() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
-    let options = Options { verify_bytes: 0, ..Options::default() };
-    let log = EmbeddedLog::open(folder.path(), &TOPICS, SystemClock::shared(), options).unwrap();
-    let mut next = 0;
-    let error = loop {
-        match log.read(INPUT, 0, next, 1 << 20).await {
-            Ok(chunk) => next = chunk.next,
-            Err(error) => break error,
-        }
-    };
+    let (next, error) = first_unreadable(folder.path()).await;
     match error {
         ReadError::Damaged { offset, reason, .. } => {
             assert_eq!(offset, next, "everything before was read");
@@ -227,8 +222,26 @@ async fn damage_beyond_what_opening_checks_is_told_by_the_read_that_meets_it() {
         }
         other => panic!("another error: {other}"),
     }
-    let losses = log.verify().unwrap_err();
+    let losses = unchecked(folder.path()).verify().unwrap_err();
     assert_eq!((losses.len(), losses[0].0.topic, losses[0].0.partition), (1, INPUT, 0));
+    assert_eq!(losses[0].0.first, next);
+}
+
+fn unchecked(folder: &Path) -> std::sync::Arc<EmbeddedLog> {
+    let options = Options { verify_bytes: 0, ..Options::default() };
+    EmbeddedLog::open(folder, &TOPICS, SystemClock::shared(), options).unwrap()
+}
+
+/// Reads input/0 from its beginning: where that ends, and why.
+async fn first_unreadable(folder: &Path) -> (u64, ReadError) {
+    let log = unchecked(folder);
+    let mut next = 0;
+    loop {
+        match log.read(INPUT, 0, next, 1 << 20).await {
+            Ok(chunk) => next = chunk.next,
+            Err(error) => return (next, error),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use millrace_eventlog::embedded::OpenError;
 use millrace_eventlog::{AppendError, Log};
 
 use super::{Acknowledged, DEADLINE, INPUT, all, open, record};
@@ -119,5 +120,21 @@ async fn an_append_that_does_not_fit_is_refused_whole_and_leaves_nothing_behind(
     acknowledged.compare(&log).await;
     let texts: Vec<_> = all(&log, INPUT, 0, 0).await.into_iter().map(|record| record.value).collect();
     assert_eq!(texts, ["before", "there is room again"], "nothing of what was refused is in");
+    log.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_not_made_on_a_full_disk_and_the_next_try_makes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(folder.path(), 16) else {
+        return println!("skipped: a small file system cannot be mounted here");
+    };
+    let ballast = small.fill_to(0);
+    let dir = small.0.join("log");
+    let error = open(&dir).map(|_| ()).unwrap_err();
+    assert!(matches!(error, OpenError::NoSpace { .. }), "{error}");
+    std::fs::remove_file(&ballast).unwrap();
+    let log = open(&dir).unwrap();
+    log.append(INPUT, vec![record(0, "works")]).await.unwrap();
     log.close();
 }
