@@ -88,6 +88,12 @@ impl Follower {
         self.rows.get(&identity(of_type, visitor, uuid))
     }
 
+    /// The latest `process_timestamp` of all rows taken.
+    #[must_use]
+    pub fn newest_ms(&self) -> i64 {
+        self.rows.values().map(|row| row.process_timestamp_ms).max().unwrap_or_default()
+    }
+
     /// How many rows were taken.
     #[must_use]
     pub fn row_count(&self) -> usize {

@@ -97,8 +97,13 @@ async fn steady(args: &Args, launch: &Launch) -> anyhow::Result<()> {
     let acknowledged = sent.events().count();
     println!("all {acknowledged} acknowledged events are visible once; {} requests were sent again", sent.resent);
 
-    let status = launch.command_ok(&["status", "--json"]);
-    println!("status: {}", status.trim());
+    let status: serde_json::Value = serde_json::from_str(&launch.command_ok(&["status", "--json"]))?;
+    println!("status: {status}");
+    let through = status["accounts"][0]["complete_through_ms"].as_i64().unwrap_or_default();
+    let newest = follower.newest_ms();
+    ensure!(through > newest, "status says complete through {through}, but a row of {newest} is visible");
+    let lag = status["accounts"][0]["lag_ms"].as_i64().unwrap_or(i64::MAX);
+    ensure!(lag <= FRESH_MS, "status says that the export is {lag} ms behind; the promise is {FRESH_MS}");
     ensure!(server.terminate().await.success(), "SIGTERM ends it well");
     check_memory(&minutes)?;
     let stale = minutes.iter().map(|minute| minute.freshness_ms_max).max().unwrap_or_default();

@@ -1,0 +1,199 @@
+//! Three days across two midnights, in process, on a clock that is moved by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace::{App, Config, Listeners};
+use millrace_clock::ManualClock;
+use millrace_harness::events::{batch, conversion, decision};
+use millrace_harness::export::Listed;
+use millrace_harness::{Api, Demo, Export, rows, until};
+use millrace_schemas::partition;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+/// 2026-03-01T23:50:00Z: ten minutes before a midnight.
+const START_MS: i64 = 1_772_409_000_000;
+const DAYS: [&str; 3] = ["2026-03-01", "2026-03-02", "2026-03-03"];
+const TYPES: [&str; 2] = ["decisions", "events"];
+const REAL_TIME: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn days_close_by_ticks_alone_and_add_up_and_never_change_after() {
+    let home = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(START_MS);
+    let running = start(home.path(), &clock).await;
+    let (api, account) = (Api::of(&running.demo), running.demo.account().to_owned());
+    // Partition 2 falls silent after the first minute, partition 3 stays empty for good.
+    let in_partition = |wanted: u32, count: usize| -> Vec<String> {
+        let names = (0..).map(|n| format!("visitor-{n}"));
+        names.filter(|name| partition::of_visitor(&account, name, 4) == wanted).take(count).collect()
+    };
+    let visitors = [in_partition(0, 5), in_partition(1, 5), in_partition(2, 1)].concat();
+    let first = batch(&account, visitors.iter().flat_map(|name| day_of(name, "day1", START_MS)).collect());
+    api.post_taken(&first).await;
+    api.post_taken(&first).await;
+    clock.advance(Duration::from_secs(9 * 60 + 58));
+    // Arrives two seconds before midnight and is held beyond it: it belongs to the day it arrived in.
+    let last = conversion(&visitors[0], "before-midnight", "purchase", START_MS + 1);
+    api.post_taken(&batch(&account, vec![last])).await;
+
+    let export = Export::of_folder(&home.path().join("data/store"), &account).unwrap();
+    pass_until_closed(&clock, &export, DAYS[0]).await;
+    let closed_first = day(&export, DAYS[0]).await;
+    let mut second: Vec<Value> = visitors[..3].iter().flat_map(|name| day_of(name, "day2", START_MS + 2)).collect();
+    // Two visitors without a decision before them.
+    let stranger = in_partition(0, 6).pop().unwrap();
+    second.push(conversion(&stranger, "no-decision", "purchase", START_MS));
+    second.push(conversion(&visitors[1], "too-early", "purchase", START_MS - 1_000));
+    api.post_taken(&batch(&account, second)).await;
+    pass_until_closed(&clock, &export, DAYS[1]).await;
+    let closed_second = day(&export, DAYS[1]).await;
+    pass_until_closed(&clock, &export, DAYS[2]).await;
+
+    let none = json!({"no_decision": 0, "decision_later": 0, "outside_window": 0});
+    let two = json!({"no_decision": 1, "decision_later": 1, "outside_window": 0});
+    adds_up(&export, DAYS[0], "decisions", 11, 11, &none).await;
+    adds_up(&export, DAYS[0], "events", 12, 11, &none).await;
+    adds_up(&export, DAYS[1], "decisions", 3, 0, &none).await;
+    adds_up(&export, DAYS[1], "events", 5, 0, &two).await;
+    adds_up(&export, DAYS[2], "events", 0, 0, &none).await;
+    assert_eq!(day(&export, DAYS[0]).await, closed_first, "nothing changes after _SUCCESS");
+    assert_eq!(day(&export, DAYS[1]).await, closed_second, "nothing changes after _SUCCESS");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_ahead_is_refused_and_believed_again_once_it_is_right() {
+    let home = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(START_MS);
+    let running = start(home.path(), &clock).await;
+    let (api, account) = (Api::of(&running.demo), running.demo.account());
+    let event = |uuid: &str| batch(account, vec![conversion("ann", uuid, "purchase", START_MS)]);
+    api.post_taken(&event("before")).await;
+
+    clock.set_wall(START_MS + 30 * 24 * 3_600_000);
+    let answer = api.post(&event("ahead")).await.unwrap();
+    assert_eq!(answer.status, 503, "a clock a month ahead would close a month of days: {}", answer.text());
+    assert!(!answer.header("Retry-After").is_empty());
+
+    clock.set_wall(START_MS + 1_000);
+    api.post_taken(&event("after")).await;
+    let export = Export::of_folder(&home.path().join("data/store"), account).unwrap();
+    until("both rows, of one day", REAL_TIME, async || {
+        clock.advance(Duration::from_secs(1));
+        let rows = export.rows("events").await.map_err(|error| error.to_string())?;
+        let uuids: Vec<String> = rows.iter().map(|row| rows::text(&row["uuid"])).collect();
+        assert!(rows.iter().all(|row| rows::text(&row["_key"]).contains(DAYS[0])), "{rows:?}");
+        if uuids.len() == 2 { Ok(()) } else { Err(format!("{uuids:?}")) }
+    })
+    .await;
+    running.stop().await;
+}
+
+/// Millrace in this process.
+struct Running {
+    app: App,
+    demo: Demo,
+    stop: CancellationToken,
+}
+
+async fn start(home: &Path, clock: &Arc<ManualClock>) -> Running {
+    let mut config = Config::load(None, &[]).expect("the defaults are a configuration");
+    config.data = home.join("data");
+    let listeners = Listeners::on_free_ports().await.unwrap();
+    let stop = CancellationToken::new();
+    let shared: Arc<ManualClock> = Arc::clone(clock);
+    let app = App::start(config, shared, listeners, stop.clone()).await.expect("it starts");
+    until("it to be ready", REAL_TIME, async || {
+        clock.advance(Duration::from_millis(10));
+        app.readiness().check().map_err(|wrong| format!("{wrong:?}"))
+    })
+    .await;
+    let demo = Demo::read(&home.join("data/demo.env")).unwrap();
+    Running { app, demo, stop }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        self.app.finished().await.expect("it stops well");
+    }
+}
+
+/// A decision and a conversion of a visitor, with uuids of their own.
+fn day_of(visitor: &str, day: &str, timestamp_ms: i64) -> [Value; 2] {
+    [
+        decision(visitor, &format!("{day}-decided-{visitor}"), "9300", "9302", timestamp_ms),
+        conversion(visitor, &format!("{day}-bought-{visitor}"), "purchase", timestamp_ms),
+    ]
+}
+
+/// Lets time pass, in steps no longer than ten minutes, until both types of a day have `_SUCCESS`. Nothing is sent.
+async fn pass_until_closed(clock: &ManualClock, export: &Export, date: &str) {
+    let end_ms = chrono::NaiveDate::parse_from_str(date, "%Y-%m-%d").unwrap().succ_opt().unwrap();
+    let end_ms = end_ms.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis();
+    until(&format!("{date} to close"), REAL_TIME, async || {
+        let listed = export.list().await.map_err(|error| error.to_string())?;
+        let closed = TYPES.iter().all(|of_type| listed.contains_key(&key(&listed, of_type, date, "_SUCCESS")));
+        if closed {
+            return Ok(());
+        }
+        let long = millrace_clock::Clock::now_ms(clock) < end_ms;
+        clock.advance(if long { Duration::from_secs(600) } else { Duration::from_secs(1) });
+        Err(format!("{} keys", listed.len()))
+    })
+    .await;
+}
+
+/// The key of an object directly under a day.
+fn key(listed: &BTreeMap<String, Listed>, of_type: &str, date: &str, name: &str) -> String {
+    let root = listed.keys().next().and_then(|key| key.split("/type=").next()).unwrap_or_default();
+    format!("{root}/type={of_type}/date={date}/{name}")
+}
+
+/// All keys of a day, of both types.
+async fn day(export: &Export, date: &str) -> BTreeMap<String, Listed> {
+    let mut listed = export.list().await.unwrap();
+    listed.retain(|key, _| key.contains(&format!("/date={date}/")));
+    listed
+}
+
+/// The manifest, the files and what was sent say the same.
+async fn adds_up(export: &Export, date: &str, of_type: &str, accepted: usize, duplicate: usize, unattributed: &Value) {
+    let listed = export.list().await.unwrap();
+    let success = export.read(&key(&listed, of_type, date, "_SUCCESS")).await.unwrap();
+    assert!(success.is_empty(), "_SUCCESS is empty");
+    let manifest = export.read(&key(&listed, of_type, date, "_manifest.json")).await.unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let what = format!("{date} {of_type}: {manifest:#}");
+    assert_eq!((&manifest["date"], &manifest["type"]), (&json!(date), &json!(of_type)), "{what}");
+    assert_eq!(manifest["events"], json!({"accepted": accepted, "duplicate": duplicate}), "{what}");
+    assert_eq!(manifest["rows"], json!(accepted), "one row an event here; {what}");
+    if of_type == "events" {
+        assert_eq!(&manifest["unattributed"], unattributed, "{what}");
+    }
+
+    let in_manifest: Vec<&str> = manifest["files"].as_array().unwrap().iter().map(|file| file["key"].as_str().unwrap()).collect();
+    let folder = key(&listed, of_type, date, "");
+    let in_listing: Vec<&String> =
+        listed.keys().filter(|key| key.starts_with(&folder) && key.ends_with(".parquet")).collect();
+    let mut sorted = in_manifest.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, in_listing, "the manifest lists every file and no other");
+    let mut rows_read = 0;
+    for file in manifest["files"].as_array().unwrap() {
+        let bytes = export.read(file["key"].as_str().unwrap()).await.unwrap();
+        assert_eq!(file["bytes"], json!(bytes.len()), "{file}");
+        assert_eq!(file["sha256"], json!(hex::encode(Sha256::digest(&bytes))), "{file}");
+        let rows = rows::read(bytes, &[]).unwrap();
+        assert_eq!(file["rows"], json!(rows.len()), "{file}");
+        rows_read += rows.len();
+    }
+    assert_eq!(rows_read, accepted, "{what}");
+}

@@ -1,0 +1,164 @@
+//! What operators do: status, load, accounts, keys and tokens by command, and a stop in good order.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use millrace_harness::events::{batch, conversion};
+use millrace_harness::load::{Load, Plan};
+use millrace_harness::process::printed;
+use millrace_harness::wait::clock;
+use millrace_harness::{Export, Follower, Launch, Server, until};
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+const VISIBLE: Duration = Duration::from_secs(20);
+
+async fn started(home: &tempfile::TempDir) -> Server {
+    Launch::new(BINARY, &home.path().join("data")).fast().start().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_finishes_what_it_took() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = started(&home).await;
+    let account = server.demo().account().to_owned();
+    let plan = Plan { account, name: "stop".into(), rate: 400, per_request: 10, senders: 4, visitors: 100 };
+    let load = Load::start(plan, &server.api());
+    let mut follower = Follower::default();
+    for _ in 0..3 {
+        let before = load.acknowledged();
+        until("a hundred events", VISIBLE, async || {
+            let now = load.acknowledged() - before;
+            if now >= 100 { Ok(()) } else { Err(format!("{now} so far")) }
+        })
+        .await;
+        let launch = server.launch().clone();
+        let status = server.terminate().await;
+        assert!(status.success(), "SIGTERM ends it well: {status}");
+        server = launch.start().await;
+        follower.take(&Export::open(server.demo()).await.unwrap()).await.unwrap();
+    }
+    let sent = load.stop().await;
+    let export = Export::open(server.demo()).await.unwrap();
+    sent.wait_until_visible(&mut follower, &export, Duration::from_secs(30)).await;
+    sent.assert_attributed(&follower);
+}
+
+#[tokio::test]
+async fn what_status_says_is_complete_is_in_the_listing() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let account = server.demo().account();
+    for n in 0..10 {
+        let event = conversion("ann", &format!("told-{n}"), "purchase", clock().now_ms());
+        server.api().post_taken(&batch(account, vec![event])).await;
+    }
+    let taken_ms = clock().now_ms();
+    let status = || -> Value { serde_json::from_str(&server.launch().command_ok(&["status", "--json"])).unwrap() };
+
+    let told = until("status to say that everything is complete", VISIBLE, async || {
+        let status = status();
+        let through = status["accounts"][0]["complete_through_ms"].as_i64().unwrap_or(0);
+        if through > taken_ms { Ok(status) } else { Err(format!("complete through {through}, sent until {taken_ms}")) }
+    })
+    .await;
+
+    assert_eq!((&told["running"], &told["ready"], &told["not_ready"]), (&json!(true), &json!(true), &json!([])));
+    assert_eq!(told["accounts"][0]["account"], account);
+    let rows = Export::open(server.demo()).await.unwrap().rows("events").await.unwrap();
+    assert_eq!(rows.len(), 10, "everything before complete_through is visible");
+    let raw = told["log"]["topics"].as_array().unwrap().iter().find(|topic| topic["topic"] == "millrace.raw");
+    assert!(raw.unwrap()["records"].as_u64().unwrap() >= 10 + 4, "events and settings at least: {told:#}");
+    let text = server.launch().command_ok(&["status"]);
+    assert!(text.contains(account) && text.contains("ready"), "people can read it: {text}");
+}
+
+#[tokio::test]
+async fn status_tells_of_a_folder_nothing_runs_in() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let launch = server.launch().clone();
+    assert!(server.terminate().await.success());
+
+    let status: Value = serde_json::from_str(&launch.command_ok(&["status", "--json"])).unwrap();
+
+    assert_eq!(status["running"], false);
+    let elsewhere = Launch::new(BINARY, &home.path().join("elsewhere")).command(&["status"]);
+    assert!(!elsewhere.status.success() && printed(&elsewhere).contains("elsewhere"), "{}", printed(&elsewhere));
+}
+
+#[tokio::test]
+async fn load_fetches_each_file_once_and_checks_it() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let names: Vec<Value> = (0..3).map(|n| conversion("ann", &format!("loaded-{n}"), &format!("name-{n}"), 1)).collect();
+    server.api().post_taken(&batch(server.demo().account(), names)).await;
+    let export = Export::open(server.demo()).await.unwrap();
+    let listed = until("three files", VISIBLE, async || {
+        let listed = export.list().await.map_err(|error| error.to_string())?;
+        if listed.len() == 3 { Ok(listed) } else { Err(format!("{} files", listed.len())) }
+    })
+    .await;
+    let key = listed.keys().next().unwrap();
+    let date = key.split('/').find_map(|part| part.strip_prefix("date=")).unwrap();
+    let output = home.path().join("loaded");
+    let folder = output.display().to_string();
+    let load = || -> Value {
+        let args = ["load", "--type", "events", "--date", date, "--output", &folder, "--json"];
+        serde_json::from_str(&server.launch().command_ok(&args)).unwrap()
+    };
+
+    let first = load();
+    assert_eq!((&first["fetched"], &first["already_there"], &first["failed"]), (&json!(3), &json!(0), &json!([])));
+    for (key, listed) in &listed {
+        let path = key.strip_prefix("v1/").unwrap();
+        assert_eq!(std::fs::metadata(output.join(path)).expect(path).len(), listed.bytes);
+    }
+    let second = load();
+    assert_eq!((&second["fetched"], &second["already_there"]), (&json!(0), &json!(3)));
+
+    std::fs::write(output.join(key.strip_prefix("v1/").unwrap()), b"cut").unwrap();
+    let third = load();
+    assert_eq!((&third["fetched"], &third["already_there"]), (&json!(1), &json!(2)), "a cut file is fetched again");
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_log_line_and_in_no_readable_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let demo = server.demo().clone();
+    let event = batch(demo.account(), vec![conversion("ann", "secret", "purchase", 1)]);
+    let path = format!("/v1/events?access_token_query={}", demo.api_key());
+    let answer = server.api().with_key("").post_bytes(&path, &[], event.to_string().into()).await.unwrap();
+    assert_eq!(answer.status, 204);
+    Export::open(&demo).await.unwrap().list().await.unwrap();
+    let launch = server.launch().clone();
+    assert!(server.terminate().await.success());
+
+    for file in ["demo.env", "server-keys.json"] {
+        let mode = std::fs::metadata(launch.data().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    // The start prints the secrets once, for people: what follows it must not.
+    let output = std::fs::read_to_string(launch.output_path()).unwrap();
+    let secrets = [demo.api_key(), demo.pat(), demo.get("MILLRACE_PASSWORD")];
+    for secret in secrets {
+        let lines: Vec<&str> = output.lines().filter(|line| line.contains(secret)).collect();
+        assert!(lines.len() <= 1 && lines.iter().all(|line| !line.contains("level")), "{lines:?}");
+    }
+    assert!(!holds(&launch.data().join("log"), demo.api_key().as_bytes()), "the log holds hashes only");
+    assert!(!holds(&launch.data().join("store"), demo.pat().as_bytes()), "nor does the store");
+}
+
+fn holds(folder: &Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        std::fs::read(&path).unwrap().windows(needle.len()).any(|window| window == needle)
+    })
+}
