@@ -49,6 +49,17 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// The outcome of a request that failed before it reached the directory, in the words of its audit entries.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self.status() {
+            StatusCode::NOT_FOUND => "not_found",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            _ => "invalid",
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();

@@ -68,7 +68,7 @@ impl Operations {
         command: Result<C, ApiError>,
     ) -> Result<C, ApiError> {
         if let Err(error) = &command {
-            let mut entry = operator.actor().entry(action, kind, "", "invalid");
+            let mut entry = operator.actor().entry(action, kind, "", error.outcome());
             entry.detail = error.to_string();
             if let Err(audit) = self.auditor.append(entry).await {
                 tracing::error!(error = %audit, "a request that was refused has no audit entry");

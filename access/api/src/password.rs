@@ -59,9 +59,8 @@ pub async fn verify(password: &SecretString, phc: &str) -> Result<bool, Password
     }
     let (password, phc) = (password.clone(), phc.to_owned());
     apart(move || {
-        PasswordHash::new(&phc).is_ok_and(|hash| {
-            Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
-        })
+        PasswordHash::new(&phc)
+            .is_ok_and(|hash| Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok())
     })
     .await
 }

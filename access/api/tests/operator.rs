@@ -90,12 +90,18 @@ async fn an_account_a_user_a_key_and_a_token_are_made_and_work() {
                "slot_ms": null, "origins": []})
     );
     let user = operator.made("/local/users", ada(Some("correct horse battery"))).await;
-    assert_eq!((text(&user, "username"), text(&user, "email"), text(&user, "role")), ("ada", "ada@shop.example", "analyst"));
+    assert_eq!(
+        (text(&user, "username"), text(&user, "email"), text(&user, "role")),
+        ("ada", "ada@shop.example", "analyst")
+    );
     assert!(user.get("password").is_none(), "a chosen password is not repeated");
 
     let key = json!({"account_id": "shop", "name": "web", "description": "the shop", "scopes": ["write"]});
     let key = operator.made("/local/keys", key).await;
-    assert_eq!((text(&key, "profile"), &key["scopes"], &key["is_active"]), ("platform", &json!(["write"]), &json!(true)));
+    assert_eq!(
+        (text(&key, "profile"), &key["scopes"], &key["is_active"]),
+        ("platform", &json!(["write"]), &json!(true))
+    );
     let presented = Presented::parse(text(&key, "key"));
     let principal = operator.node.authenticate(&presented).await.unwrap();
     assert_eq!(principal.source(), format!("key:{}", text(&key, "id")));
@@ -170,7 +176,10 @@ async fn revoking_answers_204_once_and_404_after() {
     assert_eq!(operator.delete("/local/accounts/shop").await, StatusCode::NO_CONTENT);
     assert_eq!(operator.delete("/local/accounts/shop").await, StatusCode::CONFLICT);
     let keys = operator.get("/local/keys").await;
-    assert_eq!((text(&keys["keys"][0], "revoked_at"), &keys["keys"][0]["is_active"]), ("2026-03-01T00:00:00.000Z", &json!(false)));
+    assert_eq!(
+        (text(&keys["keys"][0], "revoked_at"), &keys["keys"][0]["is_active"]),
+        ("2026-03-01T00:00:00.000Z", &json!(false))
+    );
 }
 
 #[tokio::test]
@@ -221,7 +230,8 @@ async fn a_body_beyond_its_limit_is_413_and_no_json_is_told_apart() {
     let body = json!({"name": "x".repeat(limits::BODY_BYTES_MAX)});
     let (status, answer) = operator.call("POST", "/local/accounts", Some(body)).await;
     assert_eq!((status, answer["detail"].is_string()), (StatusCode::PAYLOAD_TOO_LARGE, true));
-    let request = Request::post("/local/accounts").header("Content-Type", "application/json").body(Body::from("{")).unwrap();
+    let request =
+        Request::post("/local/accounts").header("Content-Type", "application/json").body(Body::from("{")).unwrap();
     let answer = operator.routes.clone().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
 }
@@ -232,14 +242,23 @@ async fn every_attempt_is_in_the_audit_trail() {
     let account = json!({"id": "shop", "name": "Shop"});
     operator.made("/local/accounts", account.clone()).await;
     operator.call("POST", "/local/accounts", Some(account)).await;
-    operator.call("POST", "/local/users", Some(json!({"account_id": "shop", "username": "a", "email": "b", "role": "root"}))).await;
+    operator
+        .call(
+            "POST",
+            "/local/users",
+            Some(json!({"account_id": "shop", "username": "a", "email": "b", "role": "root"})),
+        )
+        .await;
     operator.delete("/local/keys/nothing").await;
-    let mut told: Vec<(String, String)> = operator.audit().into_iter().map(|entry| (entry.action, entry.outcome)).collect();
+    operator.call("POST", "/local/tokens", Some(json!({"user": "nobody", "name": "x"}))).await;
+    let mut told: Vec<(String, String)> =
+        operator.audit().into_iter().map(|entry| (entry.action, entry.outcome)).collect();
     told.sort();
     let expected = [
         ("account.create", "conflict"),
         ("account.create", "ok"),
         ("key.revoke", "not_found"),
+        ("token.create", "not_found"),
         ("user.create", "invalid"),
     ];
     assert_eq!(told, expected.map(|(action, outcome)| (action.to_owned(), outcome.to_owned())));

@@ -92,7 +92,13 @@ impl Changes {
             key: fact.id.clone().into_bytes().into(),
             value: fact.to_bytes(),
         };
-        let doubt = match self.log.append(ACCESS, vec![record]).await {
+        let appended = tokio::select! {
+            appended = self.log.append(ACCESS, vec![record]) => appended,
+            () = self.clock.sleep(COMMAND_WAIT) => {
+                return Err(CommandError::Unknown { reason: "the log did not answer in time".to_owned() });
+            }
+        };
+        let doubt = match appended {
             Ok(_) => "it was appended, but not folded in time".to_owned(),
             Err(error @ (AppendError::Refused { .. } | AppendError::TooLarge { .. })) => {
                 return Err(unavailable(error));

@@ -91,6 +91,11 @@ impl Directory {
         holdings.flat_map(|holdings| holdings.users.iter()).filter_map(|id| self.user(id))
     }
 
+    /// How many users the account has, deactivated ones included.
+    pub(crate) fn user_count_of(&self, account: &AccountId) -> usize {
+        self.holdings.get(account).map_or(0, |holdings| holdings.users.len())
+    }
+
     /// The account's keys, oldest first, revoked ones included.
     pub fn keys_of<'a>(&'a self, account: &AccountId) -> impl Iterator<Item = &'a ApiKey> + use<'a> {
         let holdings = self.holdings.get(account).into_iter();

@@ -125,16 +125,18 @@ impl Follower {
                 () = stop.cancelled() => return,
                 step = self.step(&mut fold, Publish::Always) => step,
             };
-            let pause = match step {
-                Ok(false) => continue,
-                Ok(true) => self.until_growth(),
-                Err(Halt::Retry(reason)) => {
-                    tracing::warn!(%reason, "the access topic cannot be read, trying again");
-                    self.clock.sleep(READ_RETRY_PAUSE).await;
-                    continue;
+            let pause = async {
+                match &step {
+                    Ok(false) => {}
+                    Ok(true) => self.until_growth().await,
+                    Err(_) => self.clock.sleep(READ_RETRY_PAUSE).await,
                 }
-                Err(Halt::Stop(error)) => return self.halt(&error.to_string()),
             };
+            match &step {
+                Err(Halt::Stop(error)) => return self.halt(&error.to_string()),
+                Err(Halt::Retry(reason)) => tracing::warn!(%reason, "the access topic cannot be read, trying again"),
+                Ok(_) => {}
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

@@ -34,7 +34,7 @@ pub const HINT_CHARS: usize = 4;
 
 /// How often a command whose fact turned out void is validated again.
 pub const COMMAND_RETRIES: usize = 3;
-/// How long a command waits for its own fact to be folded.
+/// How long a command waits for the log to answer, and then for its own fact to be folded.
 pub const COMMAND_WAIT: Duration = Duration::from_secs(10);
 /// How long an unknown credential waits for the log's end before the answer is "unavailable".
 pub const UNKNOWN_WAIT: Duration = Duration::from_millis(500);

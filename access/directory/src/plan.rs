@@ -140,7 +140,7 @@ impl<'a> Draft<'a> {
             }
             self.writes("name", name);
         }
-        if self.directory.users_of(account).count() >= USERS_PER_ACCOUNT_MAX {
+        if self.directory.user_count_of(account) >= USERS_PER_ACCOUNT_MAX {
             return conflict(format!("an account has at most {USERS_PER_ACCOUNT_MAX} users"));
         }
         self.writes("user", id);
@@ -270,3 +270,6 @@ impl<'a> Draft<'a> {
 fn is_active_admin(user: &User) -> bool {
     user.active && user.role == Role::Admin
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,3 +35,32 @@ impl Unknown {
         self.0.insert(*digest.as_bytes(), Entry { position, until: now + UNKNOWN_REMEMBERED });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(number: usize) -> Digest {
+        Digest::of(&number.to_string())
+    }
+
+    #[test]
+    fn an_entry_counts_at_its_position_and_for_its_time_only() {
+        let unknown = Unknown::new();
+        let (made, end) = (Duration::from_secs(5), Duration::from_secs(5) + UNKNOWN_REMEMBERED);
+        unknown.remember(&digest(1), 7, made);
+        assert!(unknown.holds(&digest(1), 7, end - Duration::from_nanos(1)));
+        assert!(!unknown.holds(&digest(1), 7, end), "the time is over");
+        assert!(!unknown.holds(&digest(1), 8, made), "something was folded since");
+        assert!(!unknown.holds(&digest(2), 7, made), "another credential");
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_the_bound() {
+        let unknown = Unknown::new();
+        for number in 0..3 * UNKNOWN_REMEMBERED_MAX {
+            unknown.remember(&digest(number), 0, Duration::ZERO);
+        }
+        assert!(unknown.0.len() <= UNKNOWN_REMEMBERED_MAX);
+    }
+}

@@ -183,3 +183,61 @@ async fn write(auditor: &Auditor, unwritten: &mut Vec<Audit>) {
         unwritten.drain(..written);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn total(entries: &[Audit]) -> i64 {
+        entries.iter().map(|entry| entry.count).sum()
+    }
+
+    #[test]
+    fn successes_beyond_the_bound_are_counted_together() {
+        let (validations, _first) = Validations::new();
+        let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let account = AccountId::parse("1").unwrap();
+        let principal = |number: usize| Principal::ApiKey {
+            key_id: number.to_string().into(),
+            account: account.clone(),
+            profile: crate::Profile::Platform,
+            scopes: crate::Scopes::ALL,
+        };
+        for number in 0..VALIDATIONS_SUCCESSES_MAX + 3 {
+            validations.count(&Ok(principal(number)), source);
+        }
+        validations.count(&Ok(principal(0)), source);
+        let entries = validations.take();
+        assert_eq!(entries.len(), VALIDATIONS_SUCCESSES_MAX + 1);
+        assert!(entries.iter().any(|entry| entry.actor_id == OTHERS && entry.count == 3));
+        assert_eq!(total(&entries), VALIDATIONS_SUCCESSES_MAX as i64 + 4);
+        assert!(validations.take().is_empty(), "a new window begins empty");
+    }
+
+    #[test]
+    fn a_first_failure_that_finds_no_room_is_counted_with_the_rest() {
+        let (validations, mut first) = Validations::new();
+        // Places in the queue are taken by failures of earlier windows.
+        let fail = |number: u32| {
+            let source = IpAddr::V4(Ipv4Addr::from_bits(number));
+            validations.count(&Err(AuthError::Unknown { kind: None }), source);
+        };
+        (0..FIRST_FAILURES_WAITING_MAX as u32).for_each(fail);
+        assert!(validations.take().is_empty(), "each is on its way");
+        fail(0);
+        assert_eq!(total(&validations.take()), 1);
+        first.try_recv().unwrap();
+        fail(0);
+        assert!(validations.take().is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_not_counted() {
+        let (validations, mut first) = Validations::new();
+        let unavailable = AuthError::Unavailable("no log".into());
+        validations.count(&Err(unavailable), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!(validations.take().is_empty() && first.try_recv().is_err());
+    }
+}

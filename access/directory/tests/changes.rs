@@ -2,11 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use millrace_clock::Clock;
 use millrace_directory::{
     AccountId, AuthError, Command, CommandError, ExposeSecret, Kind, Presented, Principal, Profile, Role, Scopes,
 };
-use support::memory_log::{ACCESS, AUDIT, Fault, Late};
+use millrace_eventlog::{AppendError, Appended, Chunk, Consumer, Extent, Log, NewRecord, ReadError, Topic};
+use millrace_schemas::access::{AccountChanged, Fact, Version, fact};
+use millrace_schemas::codec::Versioned;
+use support::memory_log::{ACCESS, AUDIT, Fault, Late, MemoryLog};
 use support::*;
 
 fn conflict(result: Result<millrace_directory::Done, CommandError>) -> String {
@@ -26,8 +32,7 @@ async fn what_is_made_can_be_looked_up_at_once() {
     let token = execute(&node, create_token(&user.id)).await.unwrap();
 
     let account = account_id("123");
-    let Principal::ApiKey { key_id, account: of, profile, scopes } =
-        node.authenticate(&presented(&key)).await.unwrap()
+    let Principal::ApiKey { key_id, account: of, profile, scopes } = node.authenticate(&presented(&key)).await.unwrap()
     else {
         panic!("an API key is an API key");
     };
@@ -284,22 +289,124 @@ async fn an_append_of_unknown_outcome_is_done_if_the_fact_turns_up() {
 
 #[tokio::test]
 async fn an_append_of_unknown_outcome_stays_unknown_if_the_fact_does_not_turn_up() {
+    for fault in [Fault::UnknownAndOut, Fault::Hangs] {
+        let world = World::new();
+        let node = world.node().await;
+        world.log.fail_next(ACCESS, [fault]);
+        let waiting = tokio::spawn({
+            let node = node.clone();
+            async move { execute(&node, create_account("1")).await }
+        });
+        eventually("the command gives up", || {
+            world.clock.advance(std::time::Duration::from_secs(1));
+            waiting.is_finished()
+        })
+        .await;
+        assert!(matches!(waiting.await.unwrap(), Err(CommandError::Unknown { .. })), "{fault:?}");
+        execute(&node, create_account("2")).await.expect("the next command is not held up");
+    }
+}
+
+/// Before each of the next facts somebody else changes account 1.
+struct Meddled {
+    log: Arc<MemoryLog>,
+    left: AtomicU64,
+    version: AtomicU64,
+}
+
+impl Meddled {
+    async fn meddle(&self) {
+        if self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_err() {
+            return;
+        }
+        let version = self.version.fetch_add(1, SeqCst);
+        let entity = "account/1".to_owned();
+        let change = AccountChanged { account_id: "1".into(), slot_ms: Some(60_000), origins: None };
+        let fact = Fact {
+            id: format!("meddling {version}"),
+            relied: vec![Version { entity: entity.clone(), version }],
+            writes: vec![entity],
+            change: Some(fact::Change::AccountChanged(change)),
+            ..Fact::default()
+        };
+        let value = fact.to_bytes();
+        let record = NewRecord { partition: 0, version: Fact::VERSION, key: "k".into(), value };
+        self.log.append(ACCESS, vec![record]).await.unwrap();
+    }
+}
+
+#[async_trait::async_trait]
+impl Log for Meddled {
+    fn id(&self) -> &str {
+        self.log.id()
+    }
+    fn partitions(&self, topic: Topic) -> u32 {
+        self.log.partitions(topic)
+    }
+    async fn append(&self, topic: Topic, records: Vec<NewRecord>) -> Result<Vec<Appended>, AppendError> {
+        if topic == ACCESS {
+            self.meddle().await;
+        }
+        self.log.append(topic, records).await
+    }
+    async fn read(&self, topic: Topic, partition: u32, from: u64, max_bytes: usize) -> Result<Chunk, ReadError> {
+        self.log.read(topic, partition, from, max_bytes).await
+    }
+    async fn extent(&self, topic: Topic, partition: u32) -> Result<Extent, ReadError> {
+        self.log.extent(topic, partition).await
+    }
+    async fn position_at(&self, topic: Topic, partition: u32, time_ms: i64) -> Result<Option<u64>, ReadError> {
+        self.log.position_at(topic, partition, time_ms).await
+    }
+    async fn grown(&self, topic: Topic, partition: u32, end: u64, at_most: std::time::Duration) {
+        self.log.grown(topic, partition, end, at_most).await;
+    }
+    async fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Consumer>, ReadError> {
+        self.log.subscribe(group, topic).await
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_validated_again_three_times_and_then_is_a_conflict() {
+    use millrace_directory::limits::COMMAND_RETRIES;
+    for (meddlings, succeeds) in [(COMMAND_RETRIES, true), (COMMAND_RETRIES + 1, false)] {
+        let world = World::new();
+        execute(&*world.node().await, create_account("1")).await.unwrap();
+        let left = AtomicU64::new(meddlings as u64);
+        let meddled = Meddled { log: world.log.clone(), left, version: AtomicU64::new(1) };
+        let node = world.node_on(Arc::new(meddled)).await;
+        let outcome = execute(&node, create_user("1", "ada", Role::Admin)).await;
+        assert_eq!(outcome.is_ok(), succeeds, "{outcome:?}");
+        let own = world.facts().iter().filter(|fact| matches!(fact.change, Some(fact::Change::UserCreated(_)))).count();
+        assert_eq!(own, COMMAND_RETRIES + 1);
+        assert_eq!(node.directory().user_named("ada").is_some(), succeeds);
+    }
+}
+
+#[tokio::test]
+async fn origins_are_bounded_in_number_and_length() {
+    use millrace_directory::limits::{ORIGIN_BYTES_MAX, ORIGINS_MAX};
     let world = World::new();
     let node = world.node().await;
-    world.log.fail_next(ACCESS, [Fault::UnknownAndOut]);
-    let waiting = tokio::spawn({
-        let node = node.clone();
-        async move { execute(&node, create_account("1")).await }
-    });
-    // Until the command gives up, each turn of the clock is one second.
-    let outcome = tokio::time::timeout(DEADLINE, async {
-        while !waiting.is_finished() {
-            world.clock.advance(std::time::Duration::from_secs(1));
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-        waiting.await.unwrap()
-    });
-    assert!(matches!(outcome.await.unwrap(), Err(CommandError::Unknown { .. })));
+    execute(&node, create_account("1")).await.unwrap();
+    let set = |origins: Vec<String>| Command::ChangeAccount {
+        account_id: account_id("1"),
+        slot_ms: None,
+        origins: Some(origins),
+    };
+    let long = |bytes: usize| format!("https://{}", "a".repeat(bytes - "https://".len()));
+    execute(&node, set(vec![long(ORIGIN_BYTES_MAX); ORIGINS_MAX])).await.unwrap();
+    for bad in [
+        vec![long(20); ORIGINS_MAX + 1],
+        vec![long(ORIGIN_BYTES_MAX + 1)],
+        vec!["https://".into()],
+        vec!["ftp://a.example".into()],
+        vec!["https://a.example/path".into()],
+        vec!["*".into()],
+    ] {
+        let outcome = execute(&node, set(bad.clone())).await;
+        assert!(matches!(outcome, Err(CommandError::Invalid { field: "origins", .. })), "{bad:?}");
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,10 @@ async fn facts_of_version_1_fold_to_this_directory() {
     assert_eq!((&*ada.id, ada.role, ada.active, ada.password_hash.as_str()), ("u1", Role::Developer, true, HASH));
 
     let keys: Vec<_> = directory.keys_of(&account).collect();
-    assert_eq!((keys[0].name.as_str(), keys[0].description.as_str(), keys[0].hint.as_str()), ("web", "the shop", "KKKK"));
+    assert_eq!(
+        (keys[0].name.as_str(), keys[0].description.as_str(), keys[0].hint.as_str()),
+        ("web", "the shop", "KKKK")
+    );
     assert_eq!((keys[0].profile, keys[0].active, keys[0].revoked_ms), (Profile::Platform, true, None));
     assert_eq!((keys[1].profile, keys[1].active, keys[1].scopes), (Profile::Integrations, false, Scopes::ALL));
     assert_eq!(keys[1].revoked_ms, Some(START_MS));

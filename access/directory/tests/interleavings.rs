@@ -14,9 +14,17 @@ use support::*;
 enum Wish {
     Account(u8),
     Close(u8),
-    User { account: u8, name: u8, admin: bool },
+    User {
+        account: u8,
+        name: u8,
+        admin: bool,
+    },
     /// Changes the n-th user there is.
-    ChangeUser { user: usize, admin: Option<bool>, active: Option<bool> },
+    ChangeUser {
+        user: usize,
+        admin: Option<bool>,
+        active: Option<bool>,
+    },
     Key(u8),
     RevokeKey(usize),
     Token(usize),
@@ -64,9 +72,7 @@ fn command(wish: Wish, made: &Made) -> Option<Command> {
         Wish::Account(account) => create_account(&account.to_string()),
         Wish::Close(account) => Command::CloseAccount { account_id: account_id(&account.to_string()) },
         Wish::User { account, name, admin } => create_user(&account.to_string(), &format!("user{name}"), role(admin)),
-        Wish::ChangeUser { user, admin, active } => {
-            change_user(&pick(&made.users, user)?, admin.map(role), active)
-        }
+        Wish::ChangeUser { user, admin, active } => change_user(&pick(&made.users, user)?, admin.map(role), active),
         Wish::Key(account) => create_key(&account.to_string(), Profile::Platform),
         Wish::RevokeKey(key) => Command::RevokeKey { key_id: pick(&made.keys, key)? },
         Wish::Token(user) => create_token(&pick(&made.users, user)?),

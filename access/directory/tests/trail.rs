@@ -166,7 +166,10 @@ async fn the_first_failure_is_written_at_once_and_the_rest_counted() {
     }
     let audit = world.audit_until(|audit| !audit.is_empty()).await;
     let first = validations(&audit)[0];
-    assert_eq!((first.count, &*first.outcome, &*first.source_ip, &*first.actor_kind), (1, "refused", "192.0.2.1", "key"));
+    assert_eq!(
+        (first.count, &*first.outcome, &*first.source_ip, &*first.actor_kind),
+        (1, "refused", "192.0.2.1", "key")
+    );
     let audit = turn_window(&world, |audit| audit.len() == 2).await;
     assert_eq!(audit.iter().map(|entry| entry.count).sum::<i64>(), 7, "each failure is counted once");
     node.authenticate_from(&guess(8), HERE).await.unwrap_err();
@@ -222,6 +225,23 @@ async fn stopping_writes_the_counts_of_the_unfinished_window() {
     world.stop.cancel();
     tokio::time::timeout(DEADLINE, node.finished()).await.expect("a node ends");
     assert_eq!(validations(&world.audit())[0].count, 1);
+}
+
+#[tokio::test]
+async fn a_log_that_hangs_does_not_hold_up_the_stop_for_long() {
+    let world = World::new();
+    let node = world.node().await;
+    node.authenticate_from(&guess(1), HERE).await.unwrap_err();
+    world.audit_until(|audit| audit.len() == 1).await;
+    node.authenticate_from(&guess(2), HERE).await.unwrap_err();
+    world.log.fail_next(AUDIT, [Fault::Hangs]);
+    world.stop.cancel();
+    let finished = tokio::spawn(async move { node.finished().await });
+    eventually("the node ends", || {
+        world.clock.advance(limits::STOP_WAIT);
+        finished.is_finished()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -57,9 +57,25 @@ fn wanted(directory: &Directory, asked: Asked) -> Result<Vec<&Account>, ApiError
 }
 
 fn list<T: Serialize>(name: &'static str, rows: impl Iterator<Item = T>) -> Response {
-    let mut rows = rows;
-    let shown: Vec<T> = rows.by_ref().take(LIST_ROWS_MAX).collect();
-    let more = rows.next().is_some();
-    let body = serde_json::json!({ name: shown, "more": more });
-    Json(body).into_response()
+    let (rows, more) = bounded(rows);
+    Json(serde_json::json!({ name: rows, "more": more })).into_response()
+}
+
+/// The rows one answer shows, and whether there are more.
+fn bounded<T>(mut rows: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let shown = rows.by_ref().take(LIST_ROWS_MAX).collect();
+    (shown, rows.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_says_when_it_does_not_show_all() {
+        for (rows, shown, more) in [(LIST_ROWS_MAX, LIST_ROWS_MAX, false), (LIST_ROWS_MAX + 1, LIST_ROWS_MAX, true)] {
+            let (list, is_cut) = bounded(0..rows);
+            assert_eq!((list.len(), is_cut), (shown, more));
+        }
+    }
 }

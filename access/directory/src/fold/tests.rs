@@ -11,7 +11,10 @@ fn record(offset: Offset, version: u32, value: Bytes) -> Record {
 fn created(id: &str, account: &str, relied: &[(&str, u64)], writes: &[&str]) -> Fact {
     Fact {
         id: id.into(),
-        relied: relied.iter().map(|(entity, version)| Version { entity: (*entity).into(), version: *version }).collect(),
+        relied: relied
+            .iter()
+            .map(|(entity, version)| Version { entity: (*entity).into(), version: *version })
+            .collect(),
         writes: writes.iter().map(ToString::to_string).collect(),
         change: Some(fact::Change::AccountCreated(AccountCreated { account_id: account.into(), name: id.into() })),
         ..Fact::default()
@@ -21,9 +24,8 @@ fn created(id: &str, account: &str, relied: &[(&str, u64)], writes: &[&str]) -> 
 /// Folds facts one after the other; the verdicts.
 fn fold(fold: &mut Fold, facts: &[Fact]) -> Vec<Verdict> {
     let from = fold.directory.position;
-    let fold_one = |(offset, fact): (Offset, &Fact)| {
-        fold.record(record(offset, Fact::VERSION, fact.to_bytes())).unwrap().verdict
-    };
+    let fold_one =
+        |(offset, fact): (Offset, &Fact)| fold.record(record(offset, Fact::VERSION, fact.to_bytes())).unwrap().verdict;
     (from..).zip(facts).map(fold_one).collect()
 }
 

@@ -28,6 +28,8 @@ pub enum Fault {
     UnknownButIn,
     /// Unknown, and not in the log.
     UnknownAndOut,
+    /// No answer, ever.
+    Hangs,
 }
 
 pub struct MemoryLog {
@@ -120,6 +122,7 @@ impl Log for MemoryLog {
         match fault {
             None => Ok(self.take(topic, records)),
             Some(Fault::Refused) => Err(AppendError::Refused { reason: "full".into() }),
+            Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::UnknownAndOut) => Err(AppendError::Unknown { reason: "timed out".into() }),
             Some(Fault::UnknownButIn) => {
                 self.take(topic, records);
