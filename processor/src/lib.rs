@@ -1,1 +1,27 @@
-//! millrace-processor
+//! The processor: raw topic in, enriched topic out.
+//!
+//! It de-duplicates events, puts them into sessions, and gives every conversion the experiments its visitor had been assigned
+//! to. Each raw event or reject becomes exactly one outcome.
+//!
+//! - [`step`] is the fold: pure, and the only place that decides what a row says.
+//! - [`run`] keeps it going: recovery, transactions, ticks. A transaction holds the outcomes of every partition it touched, and
+//!   per partition one watermark record with the raw positions *folded* and *released*; state is changed only once it is
+//!   committed, and the local store after that.
+//! - [`create_settings`] and [`change_settings`] put the values that change rows into the log.
+//! - [`Progress`] says how far each partition is.
+
+pub mod limits;
+mod member;
+mod metrics;
+mod owned;
+mod progress;
+mod recover;
+mod run;
+mod settings;
+pub mod step;
+mod store;
+mod ticks;
+
+pub use progress::{PartitionProgress, Progress};
+pub use run::{Config, Error, GROUP, PART, Services, run};
+pub use settings::{SettingsError, change_settings, create_settings, settings_in_force};

@@ -1,0 +1,26 @@
+//! Names of the processor's metrics. All carry `partition` unless said.
+
+/// Gauge: wall clock minus watermark, in seconds. The alarm of the whole pipeline.
+pub(crate) const WATERMARK_LAG: &str = "millrace_watermark_lag_seconds";
+/// Gauge: conversions that wait for their decisions.
+pub(crate) const HELD: &str = "millrace_processor_held";
+/// Gauge: visitors in memory.
+pub(crate) const VISITORS: &str = "millrace_processor_visitors";
+/// Gauge: seen events in memory.
+pub(crate) const SEEN: &str = "millrace_processor_seen_events";
+/// Counter: raw records folded.
+pub(crate) const FOLDED: &str = "millrace_processor_folded_total";
+/// Counter: outcomes committed.
+pub(crate) const OUTCOMES: &str = "millrace_processor_outcomes_total";
+/// Counter: events and rejects seen before.
+pub(crate) const DUPLICATES: &str = "millrace_processor_duplicates_total";
+/// Counter: events beyond their visitor's rate.
+pub(crate) const OVER_RATE: &str = "millrace_processor_over_rate_total";
+/// Counter: records that did not decode.
+pub(crate) const DEAD: &str = "millrace_processor_dead_letters_total";
+/// Counter: assignments dropped because their visitor had too many.
+pub(crate) const ASSIGNMENTS_DROPPED: &str = "millrace_processor_assignments_dropped_total";
+/// Counter, no labels: transactions that were aborted or fenced.
+pub(crate) const ABORTED: &str = "millrace_processor_transactions_aborted_total";
+/// Counter, no labels: ticks the log did not take.
+pub(crate) const TICKS_FAILED: &str = "millrace_processor_ticks_failed_total";

@@ -1,0 +1,142 @@
+//! Settings records: the values that change rows travel in the raw log, so that every owner and every replay changes at the
+//! same offset.
+
+use bytes::Bytes;
+use millrace_clock::Clock;
+use millrace_eventlog::{AppendError, Log, NewRecord, Offset, Partition, ReadError, Topic};
+use millrace_schemas::codec::Versioned;
+use millrace_schemas::enriched::Watermark;
+use millrace_schemas::raw::{Raw, Settings, raw};
+use millrace_schemas::settings::{OutOfRange, validate};
+use millrace_schemas::topics;
+
+use crate::limits::RECOVERY_READ_BYTES;
+use crate::recover::{holds_records, last_watermark};
+
+const RAW: Topic = Topic(topics::RAW);
+
+/// Why settings were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Mend the values.
+    #[error("{}", list(.0))]
+    OutOfRange(Vec<OutOfRange>),
+    /// The log holds no settings: they are made with it.
+    #[error("the log holds no settings record")]
+    Missing,
+    /// The log took nothing, or it is unknown whether it did. Trying again is safe.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What the log holds contradicts itself.
+    #[error("{0}")]
+    Log(String),
+}
+
+fn list(wrong: &[OutOfRange]) -> String {
+    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Makes settings the first record of every raw partition of a new log. Partitions that hold something are left alone, so it
+/// may be called at every start, before anything else is appended.
+///
+/// # Errors
+/// See [`SettingsError`]; nothing is half done that a second call would not finish.
+pub async fn create_settings(log: &dyn Log, clock: &dyn Clock, settings: &Settings) -> Result<(), SettingsError> {
+    validate(settings).map_err(SettingsError::OutOfRange)?;
+    let mut records = Vec::new();
+    for partition in 0..log.partitions(RAW) {
+        // A log that begins later had settings once.
+        if log.extent(RAW, partition).await?.start == 0 && !holds_records(log, RAW, partition).await? {
+            records.push(record(partition, clock, settings));
+        }
+    }
+    if !records.is_empty() {
+        log.append(RAW, records).await?;
+    }
+    Ok(())
+}
+
+/// Changes the settings in force, if `change` changes any: they get the next version and go to every raw partition. `Some` is
+/// that version. A partition that an earlier, interrupted change did not reach gets it now. Two changes at the same moment may
+/// take the same version, and then the first in each partition holds: make changes from one place.
+///
+/// # Errors
+/// See [`SettingsError`].
+pub async fn change_settings(
+    log: &dyn Log,
+    clock: &dyn Clock,
+    change: impl FnOnce(&mut Settings),
+) -> Result<Option<u64>, SettingsError> {
+    let present = by_partition(log).await?;
+    let newest = newest_of(&present)?;
+    let mut wanted = newest;
+    change(&mut wanted);
+    wanted.version = newest.version;
+    let changes = wanted != newest;
+    wanted.version += u64::from(changes);
+    validate(&wanted).map_err(SettingsError::OutOfRange)?;
+    let behind = |settings: &Option<Settings>| settings.is_none_or(|settings| settings.version < wanted.version);
+    let lacking = (0..).zip(&present).filter(|(_, settings)| behind(settings));
+    let records: Vec<_> = lacking.map(|(partition, _)| record(partition, clock, &wanted)).collect();
+    if !records.is_empty() {
+        log.append(RAW, records).await?;
+    }
+    Ok(changes.then_some(wanted.version))
+}
+
+/// The settings in force once everything in the log is folded: of all partitions, those with the highest version.
+///
+/// # Errors
+/// [`SettingsError::Missing`] for a log without settings, [`SettingsError::Read`].
+pub async fn settings_in_force(log: &dyn Log) -> Result<Settings, SettingsError> {
+    newest_of(&by_partition(log).await?)
+}
+
+fn newest_of(present: &[Option<Settings>]) -> Result<Settings, SettingsError> {
+    present.iter().flatten().max_by_key(|settings| settings.version).copied().ok_or(SettingsError::Missing)
+}
+
+async fn by_partition(log: &dyn Log) -> Result<Vec<Option<Settings>>, SettingsError> {
+    let mut present = Vec::new();
+    for partition in 0..log.partitions(RAW) {
+        let watermark = last_watermark(log, partition).await.map_err(|wrong| SettingsError::Log(wrong.to_string()))?;
+        // The last watermark record knows what was folded: only what came since is read.
+        let (from, known) = match watermark {
+            Some(Watermark { folded, settings: Some(settings), .. }) => (folded, Some(settings)),
+            _ => (log.extent(RAW, partition).await?.start, None),
+        };
+        let later = settings_after(log, partition, from).await?;
+        present.push([known, later].into_iter().flatten().max_by_key(|settings| settings.version));
+    }
+    Ok(present)
+}
+
+async fn settings_after(log: &dyn Log, partition: Partition, mut from: Offset) -> Result<Option<Settings>, ReadError> {
+    let mut newest: Option<Settings> = None;
+    let end = log.extent(RAW, partition).await?.end;
+    while from < end {
+        let chunk = log.read(RAW, partition, from, RECOVERY_READ_BYTES).await?;
+        // Settings have an empty key; so nothing else is decoded but ticks.
+        for record in chunk.records.iter().filter(|record| record.key.is_empty()) {
+            if let Ok(Raw { body: Some(raw::Body::Settings(settings)), .. }) =
+                Raw::from_versioned(record.version, record.value.clone())
+                && newest.is_none_or(|newest| settings.version > newest.version)
+            {
+                newest = Some(settings);
+            }
+        }
+        if chunk.next <= from {
+            break;
+        }
+        from = chunk.next;
+    }
+    Ok(newest)
+}
+
+fn record(partition: Partition, clock: &dyn Clock, settings: &Settings) -> NewRecord {
+    let raw = Raw { witness_ms: clock.now_ms(), body: Some(raw::Body::Settings(*settings)) };
+    NewRecord { partition, version: Raw::VERSION, key: Bytes::new(), value: raw.to_bytes() }
+}

@@ -1,0 +1,75 @@
+//! Which experiments a conversion carries, or why none.
+
+use millrace_schemas::enriched::Unattributed;
+use millrace_schemas::raw::{AttributionMode, AttributionRule, Settings};
+
+use super::assignment::Treatment;
+use super::floors::Floors;
+use super::held::Held;
+use super::visitor::Visitor;
+
+/// A conversion's experiments, in the order their visitor first saw them, and why there are none.
+pub(crate) struct Attribution<'a> {
+    pub(crate) experiments: Vec<&'a Treatment>,
+    pub(crate) unattributed: Unattributed,
+}
+
+/// An experiment with its place in the order of first sight.
+struct Placed<'a> {
+    place: u64,
+    treatment: &'a Treatment,
+}
+
+/// Attributes a conversion as its visitor stands now.
+pub(crate) fn attribute<'a>(
+    held: &'a Held,
+    visitor: Option<&'a Visitor>,
+    settings: &Settings,
+    floors: &Floors,
+) -> Attribution<'a> {
+    if settings.attribution_mode() == AttributionMode::None || !held.enrich {
+        let own = held.snapshot.iter().map(|treatment| &**treatment).collect();
+        return Attribution { experiments: own, unattributed: Unattributed::Not };
+    }
+    let rule = settings.attribution_rule();
+    let mut placed: Vec<Placed<'a>> = Vec::new();
+    for assignment in remembered(visitor, floors) {
+        if let Some(treatment) = assignment.at(held.timestamp_ms, rule) {
+            placed.push(Placed { place: u64::from(assignment.ordinal) * 2 + 1, treatment });
+        }
+    }
+    add_own(held, rule, &mut placed);
+    let unattributed = if placed.is_empty() { why_none(visitor, floors) } else { Unattributed::Not };
+    placed.sort_by_key(|placed| placed.place);
+    Attribution { experiments: placed.into_iter().map(|placed| placed.treatment).collect(), unattributed }
+}
+
+fn remembered<'a>(
+    visitor: Option<&'a Visitor>,
+    floors: &Floors,
+) -> impl Iterator<Item = &'a super::assignment::Assignment> {
+    let floor = floors.assignment_ms;
+    visitor.into_iter().flat_map(|visitor| &visitor.assignments).filter(move |assignment| assignment.made_ms >= floor)
+}
+
+/// The conversion's own snapshot counts as decisions made with it: seen after all its visitor had seen by then.
+fn add_own<'a>(held: &'a Held, rule: AttributionRule, placed: &mut Vec<Placed<'a>>) {
+    for own in held.snapshot.iter().filter(|own| own.experiment_id.is_some()) {
+        let same = placed.iter_mut().find(|placed| placed.treatment.experiment_id == own.experiment_id);
+        match (same, rule) {
+            (Some(placed), AttributionRule::Last) => placed.treatment = own,
+            (Some(_), AttributionRule::First) => {}
+            (None, _) => placed.push(Placed { place: u64::from(held.experiments_seen) * 2, treatment: own }),
+        }
+    }
+}
+
+fn why_none(visitor: Option<&Visitor>, floors: &Floors) -> Unattributed {
+    if remembered(visitor, floors).next().is_some() {
+        Unattributed::DecisionLater
+    } else if visitor.is_some_and(|visitor| visitor.decided_ms > i64::MIN && visitor.decided_ms >= floors.decided_ms) {
+        Unattributed::OutsideWindow
+    } else {
+        Unattributed::NoDecision
+    }
+}

@@ -1,0 +1,289 @@
+//! The state of one partition, and the changes a transaction makes to it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use millrace_eventlog::Offset;
+use millrace_schemas::raw::Settings;
+
+use super::assignment::Treatment;
+use super::digest::{AsIs, Digest};
+use super::floors::{Floors, hour_of};
+use super::held::Held;
+use super::stored::hour_key;
+use super::table::Table;
+use super::visitor::Visitor;
+use crate::limits::TABLE_PARTS;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// The part of state that is a few numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Head {
+    /// Log time: the latest append time, made monotone and checked against the witnesses. 0 before the first record.
+    pub log_time_ms: i64,
+    /// Raw position up to which records are in the state.
+    pub folded: Offset,
+    /// The settings in force.
+    pub settings: Settings,
+    pub(crate) floors: Floors,
+}
+
+/// State of one partition as of the last committed transaction.
+pub struct State {
+    pub(crate) head: Head,
+    /// The hour of log time in which an event was first seen.
+    pub(crate) seen: Table<SeenHour>,
+    pub(crate) visitors: Table<Visitor>,
+    /// Oldest first; offsets and arrivals rise.
+    pub(crate) held: VecDeque<Held>,
+    pub(crate) treatments: HashSet<Arc<Treatment>>,
+    swept_minute: i64,
+}
+
+/// An hour of log time in four bytes, without alignment: there is one per seen event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SeenHour([u8; 4]);
+
+impl SeenHour {
+    pub(crate) fn new(hour: i64) -> Self {
+        Self(u32::try_from(hour.max(0)).unwrap_or(u32::MAX).to_le_bytes())
+    }
+
+    pub(crate) fn hour(self) -> i64 {
+        i64::from(u32::from_le_bytes(self.0))
+    }
+}
+
+/// What a sweep took out of memory.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Visitors of whom nothing is remembered any more.
+    pub(crate) visitors: Vec<Digest>,
+    /// Hours of log time whose seen events are forgotten since the last sweep.
+    pub(crate) hours: Option<Range<u32>>,
+}
+
+/// The changes of one open transaction: dropped when it is aborted, applied to the state once it is committed.
+#[derive(Debug)]
+pub struct Overlay {
+    pub(crate) head: Head,
+    pub(crate) seen: HashMap<Digest, SeenHour, AsIs>,
+    pub(crate) visitors: HashMap<Digest, Visitor, AsIs>,
+    /// How many entries of the state's queue have been released.
+    pub(crate) released: usize,
+    /// What was queued since and is held still.
+    pub(crate) held: VecDeque<Held>,
+    pub(crate) treatments: HashSet<Arc<Treatment>>,
+    pub(crate) counts: Counts,
+}
+
+/// What a transaction did, for the metrics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Events and rejects seen before.
+    pub duplicates: u64,
+    /// Assignments that had to go because their visitor had too many.
+    pub assignments_dropped: u64,
+    /// Events beyond their visitor's rate.
+    pub over_rate: u64,
+    /// Records that did not decode.
+    pub dead: u64,
+}
+
+impl State {
+    /// The state before the first record. `settings` hold until the first settings record, whose version is higher.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::with_head(Head { log_time_ms: 0, folded: 0, settings, floors: Floors::default() })
+    }
+
+    pub(crate) fn with_head(head: Head) -> Self {
+        Self {
+            head,
+            seen: Table::default(),
+            visitors: Table::default(),
+            held: VecDeque::new(),
+            treatments: HashSet::new(),
+            swept_minute: head.log_time_ms.div_euclid(MINUTE_MS),
+        }
+    }
+
+    /// The numbers.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// No row with an earlier `process_timestamp` follows: the smaller of log time and the oldest held conversion's.
+    #[must_use]
+    pub fn watermark_ms(&self) -> i64 {
+        self.held.front().map_or(self.head.log_time_ms, |held| held.arrival_ms)
+    }
+
+    /// Raw position up to which every conversion has been emitted; those from here to *folded* are held.
+    #[must_use]
+    pub fn released(&self) -> Offset {
+        self.held.front().map_or(self.head.folded, |held| held.offset)
+    }
+
+    /// How many conversions are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many seen events and visitors are in memory.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.seen.len(), self.visitors.len())
+    }
+
+    /// Drops the held conversions before `released`: they have been emitted.
+    pub(crate) fn drop_released(&mut self, released: Offset) {
+        let emitted = self.held.partition_point(|held| held.offset < released);
+        self.held.drain(..emitted);
+    }
+
+    /// Makes the changes of a committed transaction, then frees some of what the floors have passed.
+    pub fn apply(&mut self, overlay: Overlay) -> Swept {
+        let floor_before = hour_key(self.head.floors.seen_hour);
+        self.head = overlay.head;
+        for (event, hour) in overlay.seen {
+            self.seen.insert(event, hour);
+        }
+        for (key, visitor) in overlay.visitors {
+            self.visitors.insert(key, visitor);
+        }
+        self.treatments.extend(overlay.treatments);
+        self.held.drain(..overlay.released);
+        self.held.extend(overlay.held);
+        let floor = hour_key(self.head.floors.seen_hour);
+        let hours = (floor_before < floor).then_some(floor_before..floor);
+        Swept { visitors: self.sweep(), hours }
+    }
+
+    /// One part of the tables per minute of log time that has passed.
+    fn sweep(&mut self) -> Vec<Digest> {
+        let mut forgotten = Vec::new();
+        let minute = self.head.log_time_ms.div_euclid(MINUTE_MS);
+        let parts_max = i64::try_from(TABLE_PARTS).unwrap_or(i64::MAX);
+        let from = self.swept_minute.max(minute - parts_max);
+        for due in from..minute {
+            let part = usize::try_from(due.rem_euclid(parts_max)).unwrap_or_default();
+            self.sweep_part(part, &mut forgotten);
+            if part == 0 {
+                self.treatments.retain(|treatment| Arc::strong_count(treatment) > 1);
+            }
+        }
+        self.swept_minute = self.swept_minute.max(minute);
+        forgotten
+    }
+
+    fn sweep_part(&mut self, part: usize, forgotten: &mut Vec<Digest>) {
+        let Head { floors, log_time_ms, .. } = self.head;
+        self.seen.sweep(part, |_, hour| hour.hour() >= floors.seen_hour);
+        self.visitors.sweep(part, |key, visitor| {
+            visitor.forget(&floors);
+            let keep = !visitor.is_blank(log_time_ms);
+            if !keep {
+                forgotten.push(*key);
+            }
+            keep
+        });
+    }
+}
+
+impl Overlay {
+    /// No changes yet.
+    #[must_use]
+    pub fn on(state: &State) -> Self {
+        Self {
+            head: state.head,
+            seen: HashMap::default(),
+            visitors: HashMap::default(),
+            released: 0,
+            held: VecDeque::new(),
+            treatments: HashSet::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The numbers, as changed.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// What the transaction did so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Says that everything before `next` has been folded (offsets are not dense: the log knows better than the last
+    /// record's offset).
+    pub fn folded_to(&mut self, next: Offset) {
+        self.head.folded = self.head.folded.max(next);
+    }
+
+    /// As [`State::watermark_ms`], with the changes.
+    #[must_use]
+    pub fn watermark_ms(&self, state: &State) -> i64 {
+        self.oldest(state).map_or(self.head.log_time_ms, |held| held.arrival_ms)
+    }
+
+    /// As [`State::released`], with the changes.
+    #[must_use]
+    pub fn released(&self, state: &State) -> Offset {
+        self.oldest(state).map_or(self.head.folded, |held| held.offset)
+    }
+
+    pub(crate) fn oldest<'a>(&'a self, state: &'a State) -> Option<&'a Held> {
+        state.held.get(self.released).or_else(|| self.held.front())
+    }
+
+    /// Takes the oldest held conversion off the queue.
+    pub(crate) fn release_oldest(&mut self, state: &State) {
+        if self.released < state.held.len() {
+            self.released += 1;
+        } else {
+            self.held.pop_front();
+        }
+    }
+
+    /// Remembers an event; false if it was remembered already.
+    pub(crate) fn see(&mut self, state: &State, event: Digest) -> bool {
+        let floor = self.head.floors.seen_hour;
+        let known = |hour: &SeenHour| hour.hour() >= floor;
+        if self.seen.get(&event).is_some_and(known) || state.seen.get(&event).is_some_and(known) {
+            return false;
+        }
+        self.seen.insert(event, SeenHour::new(hour_of(self.head.log_time_ms)));
+        true
+    }
+
+    /// The visitor, to be changed; without what has been forgotten.
+    pub(crate) fn visitor(&mut self, state: &State, key: Digest) -> &mut Visitor {
+        let visitor =
+            self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
+        visitor.forget(&self.head.floors);
+        visitor
+    }
+
+    /// The visitor as it stands; may still hold what has been forgotten.
+    pub(crate) fn visitor_seen<'a>(&'a self, state: &'a State, key: &Digest) -> Option<&'a Visitor> {
+        self.visitors.get(key).or_else(|| state.visitors.get(key))
+    }
+
+    /// One copy of each treatment, however many visitors were given it.
+    pub(crate) fn share(&mut self, state: &State, treatment: Treatment) -> Arc<Treatment> {
+        if let Some(known) = state.treatments.get(&treatment).or_else(|| self.treatments.get(&treatment)) {
+            return known.clone();
+        }
+        let shared = Arc::new(treatment);
+        self.treatments.insert(shared.clone());
+        shared
+    }
+}

@@ -1,0 +1,253 @@
+//! The local store: each partition's state as of its last committed transaction, so that a restart need not fold the log
+//! from its start.
+//!
+//! It is a cache of the log: losing it costs time, nothing else. So nothing waits for the disk; but every transaction is
+//! written in one atomic batch with its position, and so whatever survives a crash is the state at *some* committed position,
+//! from which recovery folds on.
+//!
+//! | keyspace | key (big-endian, after the partition) | value |
+//! |---|---|---|
+//! | `heads` | | numbers, settings, position |
+//! | `visitors` | digest | one visitor |
+//! | `seen` | hour of log time, position | digests of the events of one transaction |
+//! | `held` | offset | one held conversion |
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use millrace_eventlog::{Offset, Partition};
+
+use crate::limits::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_MEMTABLE_BYTES, STORE_THREADS};
+use crate::step::{Changes, Rebuilt, State, Swept, Unreadable};
+
+/// Rises whenever the meaning of what is stored changes; state of another version is made again from the log.
+const STATE_VERSION: u32 = 1;
+
+/// The database's folder within the state folder, so that nothing else is ever thrown away.
+const DATABASE: &str = "db";
+const IDENTITY_KEY: &[u8] = b"identity";
+const PARTITION_BYTES: usize = 4;
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// It belongs to another log: a hard stop, as the operator may have mixed up two folders.
+    #[error("the local state belongs to log {stored}, but the log here is {here}; give each log a state folder of its own")]
+    OtherLog { stored: String, here: String },
+    /// It cannot be read or written now, and takes nothing more until it is opened again.
+    #[error("the local state cannot be used: {0}")]
+    Failed(#[source] fjall::Error),
+    /// Its bytes do not check out: it is thrown away when it is opened next, and made again from the log.
+    #[error("the local state is damaged and will be made again from the log: {0}")]
+    Damaged(#[source] fjall::Error),
+}
+
+impl From<fjall::Error> for StoreError {
+    fn from(source: fjall::Error) -> Self {
+        use fjall::Error as E;
+        match source {
+            E::Io(_) | E::Storage(fjall::LsmError::Io(_)) | E::Locked | E::Poisoned => Self::Failed(source),
+            _ => Self::Damaged(source),
+        }
+    }
+}
+
+/// The opened store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    db: Database,
+    heads: Keyspace,
+    visitors: Keyspace,
+    seen: Keyspace,
+    held: Keyspace,
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the store of the log with this id.
+    pub(crate) fn open(folder: &Path, log_id: &str) -> Result<Self, StoreError> {
+        let marker = damage_marker(folder);
+        if marker.exists() {
+            std::fs::remove_dir_all(folder.join(DATABASE)).or_else(absent).map_err(fjall::Error::Io)?;
+            std::fs::remove_file(&marker).map_err(fjall::Error::Io)?;
+        }
+        let opened = Self::open_database(folder).and_then(|store| store.identify(log_id).map(|()| store));
+        opened.inspect_err(|wrong| wrong.mark(folder))
+    }
+
+    fn open_database(folder: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(fjall::Error::Io)?;
+        let db = Database::builder(folder.join(DATABASE))
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(STORE_JOURNAL_BYTES_MAX)
+            .cache_size(STORE_CACHE_BYTES)
+            .worker_threads(STORE_THREADS)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_MEMTABLE_BYTES);
+        Ok(Self {
+            heads: db.keyspace("heads", options)?,
+            visitors: db.keyspace("visitors", options)?,
+            seen: db.keyspace("seen", options)?,
+            held: db.keyspace("held", options)?,
+            db,
+            folder: folder.to_owned(),
+        })
+    }
+
+    fn identify(&self, log_id: &str) -> Result<(), StoreError> {
+        let here = format!("{STATE_VERSION} {log_id}");
+        let Some(stored) = self.heads.get(IDENTITY_KEY)? else {
+            return Ok(self.heads.insert(IDENTITY_KEY, here)?);
+        };
+        let stored = String::from_utf8_lossy(&stored).into_owned();
+        match stored.split_once(' ') {
+            Some((_, id)) if id != log_id => {
+                Err(StoreError::OtherLog { stored: id.to_owned(), here: log_id.to_owned() })
+            }
+            _ if stored == here => Ok(()),
+            _ => {
+                tracing::warn!(stored, here, "the local state is of another version: it is made again from the log");
+                for keyspace in [&self.heads, &self.visitors, &self.seen, &self.held] {
+                    keyspace.clear()?;
+                }
+                Ok(self.heads.insert(IDENTITY_KEY, here)?)
+            }
+        }
+    }
+
+    /// The state of a partition; `None` if there is none that can be read.
+    pub(crate) fn load(&self, partition: Partition) -> Result<Option<State>, StoreError> {
+        match self.rebuild(partition) {
+            Ok(state) => Ok(state),
+            Err(LoadError::Failed(failed)) => {
+                let wrong = StoreError::from(failed);
+                wrong.mark(&self.folder);
+                Err(wrong)
+            }
+            Err(LoadError::Unreadable(unreadable)) => {
+                tracing::warn!(partition, %unreadable, "the local state is made again from the log");
+                self.wipe(partition)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn rebuild(&self, partition: Partition) -> Result<Option<State>, LoadError> {
+        let prefix = partition.to_be_bytes();
+        let Some(head) = self.heads.get(prefix)? else { return Ok(None) };
+        let mut state = Rebuilt::new(&head)?;
+        for entry in self.visitors.prefix(prefix) {
+            let (key, value) = entry.into_inner()?;
+            state.visitor(&key[PARTITION_BYTES..], &value)?;
+        }
+        for entry in self.seen.prefix(prefix) {
+            let (key, value) = entry.into_inner()?;
+            state.seen(hour_of(&key), &value)?;
+        }
+        for entry in self.held.prefix(prefix) {
+            let (key, value) = entry.into_inner()?;
+            state.held(offset_of(&key), &value)?;
+        }
+        Ok(Some(state.done()))
+    }
+
+    /// Writes the changes of a committed transaction, all or none, and frees what a sweep found forgotten.
+    pub(crate) fn commit(&self, partition: Partition, changes: Changes, swept: Swept) -> Result<(), StoreError> {
+        let prefix = partition.to_be_bytes();
+        let mut batch = self.db.batch();
+        // A batch writes all at one moment: no key may be in it twice.
+        let forgotten: HashSet<[u8; 16]> = swept.visitors.iter().map(|digest| digest.0).collect();
+        for (digest, visitor) in changes.visitors.into_iter().filter(|(digest, _)| !forgotten.contains(digest)) {
+            batch.insert(&self.visitors, key(prefix, &[&digest]), visitor);
+        }
+        for (hour, digests) in changes.seen {
+            let place = key(prefix, &[&hour.to_be_bytes(), &changes.folded.to_be_bytes()]);
+            batch.insert(&self.seen, place, digests);
+        }
+        for (offset, held) in changes.held {
+            batch.insert(&self.held, key(prefix, &[&offset.to_be_bytes()]), held);
+        }
+        for offset in changes.released {
+            batch.remove(&self.held, key(prefix, &[&offset.to_be_bytes()]));
+        }
+        for digest in &forgotten {
+            batch.remove(&self.visitors, key(prefix, &[digest]));
+        }
+        if let Some(hours) = swept.hours {
+            let from = key(prefix, &[&hours.start.to_be_bytes()]);
+            for entry in self.seen.range(from..key(prefix, &[&hours.end.to_be_bytes()])) {
+                batch.remove(&self.seen, entry.key()?);
+            }
+        }
+        batch.insert(&self.heads, prefix, changes.head);
+        Ok(batch.commit()?)
+    }
+
+    /// Drops the held conversions before `released`: recovery found them emitted.
+    pub(crate) fn drop_released(&self, partition: Partition, released: Offset) -> Result<(), StoreError> {
+        let prefix = partition.to_be_bytes();
+        let mut batch = self.db.batch();
+        for entry in self.held.range(key(prefix, &[])..key(prefix, &[&released.to_be_bytes()])) {
+            batch.remove(&self.held, entry.key()?);
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn wipe(&self, partition: Partition) -> Result<(), StoreError> {
+        let prefix = partition.to_be_bytes();
+        // The head first: without it the rest is never read.
+        self.heads.remove(prefix)?;
+        for keyspace in [&self.visitors, &self.seen, &self.held] {
+            for entry in keyspace.prefix(prefix) {
+                keyspace.remove(entry.key()?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StoreError {
+    /// Leaves word that a damaged store is to be thrown away.
+    fn mark(&self, folder: &Path) {
+        if let Self::Damaged(wrong) = self {
+            tracing::warn!(%wrong, "the local state is damaged: it is made again from the log");
+            if let Err(wrong) = std::fs::write(damage_marker(folder), b"") {
+                tracing::warn!(%wrong, "the damaged local state could not be marked");
+            }
+        }
+    }
+}
+
+fn damage_marker(folder: &Path) -> PathBuf {
+    folder.join("damaged")
+}
+
+fn absent(wrong: std::io::Error) -> std::io::Result<()> {
+    if wrong.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(wrong) }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Failed(#[from] fjall::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+fn key(prefix: [u8; PARTITION_BYTES], parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+// A key of another length was not written by us; it reads as 0 and the value decides.
+fn hour_of(key: &[u8]) -> u32 {
+    key[PARTITION_BYTES..].first_chunk().map_or(0, |hour| u32::from_be_bytes(*hour))
+}
+
+fn offset_of(key: &[u8]) -> Offset {
+    key[PARTITION_BYTES..].first_chunk().map_or(0, |offset| Offset::from_be_bytes(*offset))
+}
