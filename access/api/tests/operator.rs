@@ -1,4 +1,5 @@
 //! The operator's routes, from outside: status, body, and what stands in the log afterwards.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../directory/tests/support/memory_log.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the directory's tests, which use more of it")]

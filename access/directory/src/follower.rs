@@ -199,7 +199,6 @@ impl Follower {
             }
         });
         // A metric is a float.
-        #[allow(clippy::cast_precision_loss)]
         metrics::gauge!(POSITION).set(reached as f64);
     }
 

@@ -1,4 +1,5 @@
 //! Look-ups: when an unknown credential is refused, and when it is not.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Commands: what they make, what they refuse, and what happens when nodes race.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The same on the real embedded log: what is made survives a restart.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

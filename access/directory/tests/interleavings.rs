@@ -1,4 +1,5 @@
 //! Whatever two nodes do at the same time, in whatever order: the rules hold, and everybody sees the same.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

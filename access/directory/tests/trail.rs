@@ -1,4 +1,5 @@
 //! The audit trail: one entry per change, counted validations, never a secret.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What the tests of the directory share.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod memory_log;
 
