@@ -1,0 +1,136 @@
+//! What the commands on accounts, users, keys and tokens have in common: create, list, revoke.
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use super::local::Local;
+use super::table::table;
+use super::{CommandFailure, DataFolder};
+use crate::folder::Folder;
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Output {
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// A kind of thing the directory holds.
+pub(super) struct Kind {
+    /// Its route.
+    pub(super) path: &'static str,
+    /// The name of the list in the answer of GET.
+    pub(super) list: &'static str,
+    /// What a list shows.
+    pub(super) columns: &'static [&'static str],
+    /// The field that holds what is shown once, and what to call it.
+    pub(super) secret: Option<(&'static str, &'static str)>,
+    /// What DELETE does to it.
+    pub(super) revoked: &'static str,
+}
+
+/// One kind of thing, in one data folder.
+pub(super) struct Directory {
+    kind: &'static Kind,
+    folder: Folder,
+    output: Output,
+}
+
+impl Directory {
+    pub(super) fn new(kind: &'static Kind, data: &DataFolder, output: Output) -> Self {
+        Self { kind, folder: data.folder(), output }
+    }
+
+    /// Makes one and prints it, its secret included.
+    ///
+    /// # Errors
+    /// What the directory says.
+    pub(super) async fn create(&self, mut body: Value) -> Result<(), CommandFailure> {
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        let made = self.call(Method::POST, self.kind.path, Some(body)).await?;
+        if self.output.json {
+            println!("{made}");
+            return Ok(());
+        }
+        for column in self.kind.columns {
+            println!("{column:12}{}", cell(&made[*column]));
+        }
+        if let Some((field, name)) = self.kind.secret {
+            println!("\n{}\n\nThis is {name}. It is shown this once.", cell(&made[field]));
+        }
+        Ok(())
+    }
+
+    /// Prints all, or those of one account.
+    ///
+    /// # Errors
+    /// What the directory says.
+    pub(super) async fn list(&self, account: Option<&str>) -> Result<(), CommandFailure> {
+        let path = match account {
+            Some(account) => format!("{}?account={}", self.kind.path, id_in_path(account)?),
+            None => self.kind.path.to_owned(),
+        };
+        let listed = self.call(Method::GET, &path, None).await?;
+        if self.output.json {
+            println!("{listed}");
+            return Ok(());
+        }
+        let things = listed[self.kind.list].as_array().cloned().unwrap_or_default();
+        let row = |thing: &Value| self.kind.columns.iter().map(|column| cell(&thing[*column])).collect();
+        print!("{}", table(self.kind.columns, &things.iter().map(row).collect::<Vec<_>>()));
+        if listed["more"] == true {
+            println!("There are more: name an account with --account.");
+        }
+        Ok(())
+    }
+
+    /// Revokes one.
+    ///
+    /// # Errors
+    /// What the directory says.
+    pub(super) async fn revoke(&self, id: &str) -> Result<(), CommandFailure> {
+        self.call(Method::DELETE, &format!("{}/{}", self.kind.path, id_in_path(id)?), None).await?;
+        if self.output.json {
+            println!("{}", serde_json::json!({"id": id, "revoked": true}));
+        } else {
+            println!("{id} is {}.", self.kind.revoked);
+        }
+        Ok(())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, CommandFailure> {
+        Local::open(&self.folder).await?.call(method, path, body).await
+    }
+}
+
+/// Ids are letters, digits, `-` and `_`: whatever else was typed is none, and must not become part of an address.
+fn id_in_path(id: &str) -> Result<&str, CommandFailure> {
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if is_id { Ok(id) } else { Err(CommandFailure::new(format!("{id:?} is no id: see the first column of `list`"))) }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_id_becomes_part_of_an_address() {
+        assert!(id_in_path("demo-1_A").is_ok());
+        for text in ["", "..", "a/b", "a?account=b", "ä", "a b"] {
+            assert!(id_in_path(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `millrace load`: downloads days of an export, for people.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use futures::{StreamExt, TryStreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use millrace_clock::SystemClock;
+use serde_json::json;
+
+use super::{CommandFailure, DataFolder};
+use crate::limits::LOAD_AT_ONCE;
+
+mod api;
+mod credentials;
+mod day;
+mod days;
+mod object;
+mod source;
+
+use api::Api;
+use day::{Day, Object};
+use days::Days;
+use object::Fetched;
+use source::{Source, Wanted};
+
+const EXAMPLES: &str = "\
+Examples:
+  source millrace-data/demo.env
+  millrace load --type events --date 2026-11-24 --output export
+  millrace load --type decisions --date 2026-11-01..2026-11-24 --output export --json
+
+Files go to OUTPUT/account_id=A/type=T/date=D/…, the folders that DuckDB, Spark and pandas read. Run again, it fetches only what
+is new. Days with _SUCCESS are complete: every file is checked against the manifest's SHA-256.
+
+Exit codes: 0 everything there is was fetched; 1 something is missing or damaged (it says what); 2 wrong command line.";
+
+/// Download days of an export
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Load {
+    /// The account; the token's own unless given
+    #[arg(long, value_name = "ID", env = "MILLRACE_ACCOUNT")]
+    account: Option<String>,
+    /// What to download
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["decisions", "events", "rejected", "audit"])]
+    of_type: String,
+    /// A UTC day, or the first and the last: 2026-11-24 or 2026-11-01..2026-11-24
+    #[arg(long, value_name = "D..D")]
+    date: Days,
+    /// The folder to download to
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Where the API is, http://host:port
+    #[arg(long, value_name = "URL", env = "MILLRACE_API")]
+    api: Option<String>,
+    /// Where the S3 gateway is, http://host:port; Amazon's own unless given
+    #[arg(long, value_name = "URL", env = "MILLRACE_S3")]
+    s3: Option<String>,
+    /// The bucket; the one the credentials are for unless given
+    #[arg(long, env = "MILLRACE_BUCKET")]
+    bucket: Option<String>,
+    /// A personal access token
+    #[arg(long, value_name = "TOKEN", env = "MILLRACE_PAT", hide_env_values = true)]
+    pat: Option<String>,
+    /// Print a summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Take what the environment lacks from this folder's demo.env
+    #[command(flatten)]
+    data: DataFolder,
+}
+
+impl Load {
+    pub(super) async fn run(self) -> Result<(), CommandFailure> {
+        let wanted = Wanted { account: self.account.clone(), of_type: self.of_type.clone() };
+        let demo = source::demo_env(&self.data.folder());
+        let variable = |given: &Option<String>, name: &str| given.clone().or_else(|| demo.get(name).cloned());
+        let missing = |what: &str| CommandFailure::new(format!("{what}; or `source millrace-data/demo.env` first"));
+        let api = variable(&self.api, "MILLRACE_API").ok_or_else(|| missing("say where the API is: --api URL"))?;
+        let pat = variable(&self.pat, "MILLRACE_PAT").ok_or_else(|| missing("a token is needed: --pat TOKEN"))?;
+        let s3 = variable(&self.s3, "MILLRACE_S3");
+        let api = Api::new(&api, pat, &wanted.of_type).map_err(CommandFailure::new)?;
+        let source = Source::open(api, s3.as_deref(), self.bucket.as_deref(), &wanted, SystemClock::shared()).await?;
+        let source = Arc::new(source);
+
+        let days: Vec<Day> =
+            stream::iter(self.date.each()).map(|date| source.day(date)).buffered(LOAD_AT_ONCE).try_collect().await?;
+        let folder =
+            self.output.join(format!("account_id={}", source.account())).join(format!("type={}", self.of_type));
+        let bar = progress_bar(&days);
+        let outcome = fetch_all(&source, &days, &folder, &bar).await;
+        bar.finish_and_clear();
+        self.report(&source, &days, &outcome);
+        match outcome.failed.len() {
+            0 => Ok(()),
+            count => Err(CommandFailure::new(format!("{count} files could not be fetched; run it again to go on"))),
+        }
+    }
+
+    fn report(&self, source: &Source, days: &[Day], outcome: &Outcome) {
+        let closed = days.iter().filter(|day| day.closed).count();
+        if self.json {
+            let failed = outcome.failed.iter().map(|(key, reason)| json!({"key": key, "reason": reason}));
+            let summary = json!({
+                "account": source.account(),
+                "type": self.of_type,
+                "days": days.iter().map(Day::summary).collect::<Vec<_>>(),
+                "fetched": outcome.fetched,
+                "bytes_fetched": outcome.bytes_fetched,
+                "already_there": outcome.already_there,
+                "failed": failed.collect::<Vec<_>>(),
+            });
+            println!("{summary}");
+            return;
+        }
+        for (key, reason) in &outcome.failed {
+            eprintln!("{key}: {reason}");
+        }
+        println!(
+            "{} files fetched ({}), {} were there already; {closed} of {} days are closed",
+            outcome.fetched,
+            indicatif::BinaryBytes(outcome.bytes_fetched),
+            outcome.already_there,
+            days.len(),
+        );
+    }
+}
+
+/// What became of the files.
+#[derive(Debug, Default)]
+struct Outcome {
+    fetched: u64,
+    bytes_fetched: u64,
+    already_there: u64,
+    failed: Vec<(String, String)>,
+}
+
+/// Data first, then the days' manifests, then their `_SUCCESS`: a local day that has it is complete here too. A day of
+/// which a file is missing gets neither.
+async fn fetch_all(source: &Arc<Source>, days: &[Day], folder: &std::path::Path, bar: &ProgressBar) -> Outcome {
+    let mut outcome = Outcome::default();
+    for day in days {
+        let data = day.files.iter().chain(&day.absent);
+        let mut complete = true;
+        let mut fetched =
+            stream::iter(data.map(|object| fetch(source, object, folder, bar))).buffer_unordered(LOAD_AT_ONCE);
+        while let Some((object, result)) = fetched.next().await {
+            complete &= result.is_ok();
+            outcome.count(object, result);
+        }
+        for mark in day.marks.iter().filter(|_| complete) {
+            let (object, result) = fetch(source, mark, folder, bar).await;
+            outcome.count(object, result);
+        }
+    }
+    outcome
+}
+
+async fn fetch<'a>(
+    source: &Source,
+    object: &'a Object,
+    folder: &std::path::Path,
+    bar: &ProgressBar,
+) -> (&'a Object, Result<Fetched, String>) {
+    let target = folder.join(&object.relative);
+    (object, object::fetch(source.store(), object, &target, |bytes| bar.inc(bytes)).await)
+}
+
+impl Outcome {
+    fn count(&mut self, object: &Object, result: Result<Fetched, String>) {
+        match result {
+            Ok(Fetched::AlreadyThere) => self.already_there += 1,
+            Ok(Fetched::Now) => {
+                self.fetched += 1;
+                self.bytes_fetched += object.bytes;
+            }
+            Err(reason) => self.failed.push((object.key.to_string(), reason)),
+        }
+    }
+}
+
+/// Hidden where standard error is no terminal.
+fn progress_bar(days: &[Day]) -> ProgressBar {
+    let total = days.iter().flat_map(|day| day.files.iter().chain(&day.marks)).map(|object| object.bytes).sum();
+    let bar = ProgressBar::new(total);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,216 @@
+//! What an operator can set: read once at start, handed down in pieces.
+//!
+//! One TOML file, then environment variables `MILLRACE__SECTION__KEY` over it, then flags over both. `examples/millrace.toml`
+//! holds every key with its default. Unknown keys are mistakes, and all mistakes are told at once.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use millrace_telemetry::LogFormat;
+
+mod environment;
+mod export;
+mod flags;
+mod keys;
+mod rules;
+mod size;
+mod span;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use flags::Flag;
+pub use rules::Rules;
+pub use size::Size;
+pub use span::Span;
+
+use environment::Variable;
+use keys::Keys;
+use text::Text;
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The data folder: log, state, store, control socket.
+    pub data: PathBuf,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where log lines go, and which.
+    pub logs: Logs,
+    /// How a stop goes.
+    pub stop: Stop,
+    /// How the log is opened.
+    pub log: LogOptions,
+    /// What the log's settings are to be.
+    pub rules: Rules,
+    /// What comes in.
+    pub ingest: millrace_ingest::Config,
+    /// Ticks.
+    pub processor: millrace_processor::Config,
+    /// Sealing and publishing.
+    pub export: millrace_exporter_write::Config,
+    /// Credentials and the gateway. An empty `s3_url` stands for the gateway's own address.
+    pub fetch: millrace_exporter_fetch::Config,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// The API: events, credentials, `/livez`, `/readyz`, `/metrics`.
+    pub api: SocketAddr,
+    /// The S3 gateway.
+    pub s3: SocketAddr,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logs {
+    /// Their form.
+    pub format: LogFormat,
+    /// Which: a level, or levels by module, as in `RUST_LOG`.
+    pub filter: String,
+}
+
+/// How a stop goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// After SIGTERM or SIGINT it is gone within this time.
+    pub deadline: Duration,
+}
+
+/// How the embedded log is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOptions {
+    /// What is kept in memory of the newest records, for readers near the end.
+    pub tail: Size,
+    /// What is checked of the newest records before the log opens.
+    pub verify: Size,
+    /// An operator has looked: the machine's clock is right. Only a flag sets it: it holds for one start.
+    pub confirm_clock: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        let options = millrace_eventlog::embedded::Options::default();
+        Self { tail: Size::of(options.tail_bytes), verify: Size { bytes: options.verify_bytes }, confirm_clock: false }
+    }
+}
+
+/// Every mistake in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {}:\n  {}", counted(.0.len()), .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+fn counted(mistakes: usize) -> String {
+    if mistakes == 1 { "a mistake".to_owned() } else { format!("{mistakes} mistakes") }
+}
+
+impl Config {
+    /// Reads file, environment and flags. Of the environment, variables `MILLRACE__…` alone are looked at.
+    ///
+    /// # Errors
+    /// Every mistake in them, each with where it stands.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(ConfigError(vec![format!("{}: there is no such file (--config)", path.display())]));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        for variable in environment.into_iter().filter_map(Variable::of) {
+            figment = figment.merge(variable);
+        }
+        for flag in flags {
+            figment = figment.merge(flag);
+        }
+        Self::read(figment).map(|(config, _)| config).map_err(ConfigError)
+    }
+
+    /// The configuration, and the keys there are.
+    fn read(figment: Figment) -> Result<(Self, BTreeSet<&'static str>), Vec<String>> {
+        let mut keys = Keys::of(figment)?;
+        let config = Self {
+            data: keys.take("data", Text("./millrace-data".into())).0.into(),
+            listen: Listen::take(&mut keys),
+            logs: Logs::take(&mut keys),
+            stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
+            log: LogOptions::take(&mut keys),
+            rules: Rules::take(&mut keys),
+            ingest: take_ingest(&mut keys),
+            processor: take_processor(&mut keys),
+            export: export::take(&mut keys),
+            fetch: take_fetch(&mut keys),
+        };
+        Ok((config, keys.finish()?))
+    }
+}
+
+impl Listen {
+    fn take(keys: &mut Keys) -> Self {
+        let mut address = |key, port| {
+            let default = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            keys.parse(key, "an address and port, like 127.0.0.1:8080", default)
+        };
+        Self { api: address("listen.api", 8080), s3: address("listen.s3", 9000) }
+    }
+}
+
+impl Logs {
+    fn take(keys: &mut Keys) -> Self {
+        Self {
+            format: keys.take("logs.format", LogFormat::Auto),
+            filter: keys.take("logs.filter", Text("info".into())).0,
+        }
+    }
+}
+
+impl LogOptions {
+    fn take(keys: &mut Keys) -> Self {
+        let default = Self::default();
+        Self {
+            tail: keys.take("log.tail", default.tail),
+            verify: keys.take("log.verify", default.verify),
+            confirm_clock: false,
+        }
+    }
+}
+
+fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
+    let default = millrace_ingest::Config::default();
+    millrace_ingest::Config {
+        trusted_proxies: keys.take("ingest.trusted_proxies", default.trusted_proxies),
+        in_flight_bytes: keys.take("ingest.in_flight", Size::of(default.in_flight_bytes)).in_memory(),
+    }
+}
+
+/// One process on one machine: a tick a second costs nothing, and rows are fresher for it.
+const TICK_INTERVAL: Span = Span(Duration::from_secs(1));
+
+fn take_processor(keys: &mut Keys) -> millrace_processor::Config {
+    let tick_interval = keys.take("processor.tick_interval", TICK_INTERVAL).0;
+    millrace_processor::Config { tick_interval, ..millrace_processor::Config::default() }
+}
+
+fn take_fetch(keys: &mut Keys) -> millrace_exporter_fetch::Config {
+    let default = millrace_exporter_fetch::Config::default();
+    let own_address = Text(String::new());
+    let config = millrace_exporter_fetch::Config {
+        bucket: keys.take("fetch.bucket", Text(default.bucket.clone())).0,
+        s3_url: keys.take("fetch.s3_url", own_address).0,
+        encryption: keys.take_if_set("fetch.encryption"),
+    };
+    let s3_url = if config.s3_url.is_empty() { default.s3_url } else { config.s3_url.clone() };
+    let whole = millrace_exporter_fetch::Config { s3_url, ..config.clone() };
+    keys.also_wrong(whole.mistakes().into_iter().map(|mistake| format!("fetch: {mistake}")));
+    config
+}

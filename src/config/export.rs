@@ -1,0 +1,50 @@
+//! `[export]`: sealing and publishing.
+
+use std::time::Duration;
+
+use millrace_exporter_write::Config;
+use millrace_schemas::layout::Codec;
+use serde::Deserialize;
+
+use super::keys::Keys;
+use super::{Size, Span};
+
+/// On one machine rows are sealed, and become visible, sooner than in a cluster.
+const SEAL_AGE: Span = Span(Duration::from_secs(2));
+const SLOT: Span = Span(Duration::from_secs(10));
+
+/// How files are compressed, as it is written in a configuration.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CodecName {
+    Snappy,
+    Zstd,
+}
+
+pub(super) fn take(keys: &mut Keys) -> Config {
+    let default = Config::default();
+    let mut size = |key, default| keys.take(key, Size::of(default)).in_memory();
+    let seal_bytes = size("export.seal_size", default.seal_bytes);
+    let memory_bytes = size("export.memory", default.memory_bytes);
+    let bytes_per_file = keys.take("export.bytes_per_file", Size { bytes: default.bytes_per_file }).bytes;
+    let codec = match keys.take_if_set("export.codec") {
+        Some(CodecName::Snappy) => Codec::Snappy,
+        Some(CodecName::Zstd) => Codec::Zstd,
+        None => default.codec,
+    };
+    let config = Config {
+        seal_bytes,
+        seal_age: keys.take("export.seal_age", SEAL_AGE).0,
+        seal_idle: keys.take("export.seal_idle", Span(default.seal_idle)).0,
+        memory_bytes,
+        slot: Some(keys.take("export.slot", SLOT).0),
+        // Only matters where slots are chosen by the day's plan; here one length is for all.
+        files_per_day: default.files_per_day,
+        rows_per_file: keys.take("export.rows_per_file", default.rows_per_file),
+        bytes_per_file,
+        folders_per_slot: keys.take("export.folders_per_slot", default.folders_per_slot),
+        codec,
+    };
+    keys.also_wrong(config.mistakes());
+    config
+}

@@ -1,0 +1,42 @@
+//! The bounds of the binary, on one page.
+
+use std::time::Duration;
+
+/// The most connections to the API at once; further ones wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// The most bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a client may take for a request's head, and how long a connection may idle between requests.
+pub const HEAD_WAIT: Duration = Duration::from_secs(60);
+
+/// The pause after a connection could not be accepted (out of file handles, mostly).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The share of the stop's deadline that requests under way get; the parts behind them get the rest.
+pub const DRAIN_PERCENT: u32 = 40;
+
+/// How long a command waits for the running process to answer on the control socket.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest path of the control socket, in bytes: the system's bound, less the terminating zero.
+pub const CONTROL_PATH_BYTES_MAX: usize = 107;
+
+/// How many files `millrace load` fetches at once.
+pub const LOAD_AT_ONCE: usize = 8;
+
+/// The most days one `millrace load` fetches.
+pub const LOAD_DAYS_MAX: i64 = 3_660;
+
+/// How often `millrace load` asks again for an object or a listing that failed.
+pub const LOAD_RETRIES: usize = 8;
+
+/// How long `millrace load` waits for any one answer of the API.
+pub const LOAD_WAIT: Duration = Duration::from_secs(30);
+
+/// The most accounts a status lists, the first by id.
+pub const STATUS_ACCOUNTS_MAX: usize = 1_000;
+
+/// How long a status waits for the object store, account by account.
+pub const STATUS_STORE_WAIT: Duration = Duration::from_secs(5);
