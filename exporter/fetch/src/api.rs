@@ -42,4 +42,3 @@ fn fresh_json(body: &impl serde::Serialize) -> axum::response::Response {
     use axum::response::IntoResponse;
     (StatusCode::OK, [(http::header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }
-

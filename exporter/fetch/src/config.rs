@@ -85,10 +85,7 @@ mod tests {
     fn every_mistake_is_reported() {
         assert_eq!(Config::default().mistakes(), []);
         let wrong = Config { bucket: "No_Bucket".into(), s3_url: "ftp://x".into(), encryption: None };
-        assert_eq!(
-            wrong.mistakes(),
-            [ConfigError::Bucket("No_Bucket".into()), ConfigError::S3Url("ftp://x".into())]
-        );
+        assert_eq!(wrong.mistakes(), [ConfigError::Bucket("No_Bucket".into()), ConfigError::S3Url("ftp://x".into())]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `/v2` from outside: who gets credentials, for what, and how the others are told.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where its ground gives way")]
+
 mod support;
 
 use axum::body::Body;
@@ -38,7 +40,8 @@ impl Desk {
     async fn person(&self, role: Role) -> (String, String, String) {
         let account_id = AccountId::parse("12").unwrap();
         let (username, email) = (format!("user-{role}"), format!("{role}@example.com"));
-        let user = self.done(Command::CreateUser { account_id, username, email, role, password_hash: HASH.into() }).await;
+        let user =
+            self.done(Command::CreateUser { account_id, username, email, role, password_hash: HASH.into() }).await;
         let token = self.done(Command::CreateToken { user_id: user.id.clone(), name: "t".into() }).await;
         (user.id, token.id.clone(), secret(&token))
     }
@@ -203,7 +206,9 @@ async fn b6_to_b9_a_token_in_the_wrong_place_is_401_and_a_wrong_one_403() {
     for wrong in [other.as_str(), "2:short", "nonsense", &key, &format!("{token}x")] {
         ask(PATH, "authorization", format!("Bearer {wrong}")).await.refused(403, "Authentication Failed");
     }
-    ask(PATH, "authorization", format!("bearer {token}")).await.body["credentials"].as_object().expect("any case of bearer");
+    ask(PATH, "authorization", format!("bearer {token}")).await.body["credentials"]
+        .as_object()
+        .expect("any case of bearer");
     ask(PATH, "x-api-key", token.clone()).await.refused(401, "Invalid API key");
     let twice = [("authorization", format!("Bearer {token}")), ("authorization", format!("Bearer {token}"))];
     let twice: Vec<(&str, &str)> = twice.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -248,7 +253,8 @@ async fn a_token_has_its_owners_role_at_the_moment_of_use() {
     let desk = Desk::new().await;
     let (user_id, _, token) = desk.person(Role::Viewer).await;
     desk.get(PATH, &token).await.refused(403, "the user's role may not fetch exports");
-    let change = |role| Command::ChangeUser { user_id: user_id.clone(), role: Some(role), active: None, password_hash: None };
+    let change =
+        |role| Command::ChangeUser { user_id: user_id.clone(), role: Some(role), active: None, password_hash: None };
     desk.done(change(Role::Analyst)).await;
     assert_eq!(desk.get(PATH, &token).await.status, StatusCode::OK);
     desk.done(change(Role::Viewer)).await;

@@ -50,9 +50,7 @@ impl ApiError {
         match self {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized"),
             Self::InvalidApiKey => (StatusCode::UNAUTHORIZED, "unauthorized", "Invalid API key"),
-            Self::AuthenticationFailed => {
-                (StatusCode::FORBIDDEN, "authentication_failed", "Authentication Failed")
-            }
+            Self::AuthenticationFailed => (StatusCode::FORBIDDEN, "authentication_failed", "Authentication Failed"),
             Self::Forbidden(message) => (StatusCode::FORBIDDEN, "forbidden", message),
             Self::BadRequest(messages) => {
                 (StatusCode::BAD_REQUEST, "bad_request", messages.first().map_or("Bad Request", String::as_str))

@@ -36,7 +36,8 @@ async fn status(services: &Services, parts: &Parts) -> Result<Answer, ApiError> 
     let principal = caller::authenticate(&services.node, parts).await?;
     let account = principal.account();
     // The same right as fetching: whoever may not read the export learns nothing about it.
-    let everything = Scope::validate(account.clone(), None, None).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let everything =
+        Scope::validate(account.clone(), None, None).map_err(|error| ApiError::Internal(error.to_string()))?;
     Grant::authorise(everything, &principal).map_err(|denied| ApiError::Forbidden(denied.to_string()))?;
     let store = services.store.as_ref();
     let unavailable = |error: progress::ProgressError| ApiError::Unavailable(error.to_string());

@@ -61,13 +61,15 @@ impl S3Access for Access {
         let notes = request.extensions_mut().get::<Notes>().cloned().unwrap_or_default();
         notes.set_access_key_id(&access_key_id);
         let name = request.s3_op().name();
-        let operation = OPERATIONS.into_iter().find(|known| known.strip_prefix("s3:") == Some(name)).ok_or_else(denied)?;
+        let operation =
+            OPERATIONS.into_iter().find(|known| known.strip_prefix("s3:") == Some(name)).ok_or_else(denied)?;
         notes.set_operation(operation);
         let token = request.extensions_mut().remove::<SessionToken>().ok_or_else(denied)?;
-        let verified = mint::verify(&token.0, &access_key_id, &self.keys, self.clock.now_ms()).map_err(|error| match error {
-            TokenError::Expired => refused(S3ErrorCode::ExpiredToken, "The provided token has expired."),
-            TokenError::Invalid => refused(S3ErrorCode::AccessDenied, "The provided token is not valid."),
-        })?;
+        let verified =
+            mint::verify(&token.0, &access_key_id, &self.keys, self.clock.now_ms()).map_err(|error| match error {
+                TokenError::Expired => refused(S3ErrorCode::ExpiredToken, "The provided token has expired."),
+                TokenError::Invalid => refused(S3ErrorCode::AccessDenied, "The provided token is not valid."),
+            })?;
         if request.s3_path().get_bucket_name() != Some(self.bucket.as_str()) {
             return Err(denied());
         }

@@ -63,7 +63,8 @@ pub(super) fn etag(meta: &ObjectMeta) -> Option<ETag> {
 /// When the object was made.
 pub(super) fn timestamp(meta: &ObjectMeta, whole_seconds: bool) -> Timestamp {
     let made = meta.last_modified;
-    let made = if whole_seconds { chrono::DateTime::from_timestamp_secs(made.timestamp()).unwrap_or(made) } else { made };
+    let made =
+        if whole_seconds { chrono::DateTime::from_timestamp_secs(made.timestamp()).unwrap_or(made) } else { made };
     Timestamp::from(std::time::SystemTime::from(made))
 }
 

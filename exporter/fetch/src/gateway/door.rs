@@ -8,8 +8,8 @@ use http::{HeaderMap, Method, request::Parts};
 use s3s::{S3ErrorCode, S3Result};
 
 use super::answer::{denied, refused};
-use crate::query::{Query, QueryError};
 use crate::limits::{PRESIGNED_MAX, SKEW_MAX};
+use crate::query::{Query, QueryError};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -49,10 +49,14 @@ pub(super) fn pass(request: &Parts, now_ms: i64) -> S3Result<SessionToken> {
 }
 
 fn signed_by_header(headers: &HeaderMap, query: &Query, authorization: &str, now_ms: i64) -> S3Result<SessionToken> {
-    let fields = authorization.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' ')).ok_or_else(other_signature)?;
+    let fields =
+        authorization.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' ')).ok_or_else(other_signature)?;
     // `s3s` would take an old signature in the URL before the one in the header.
     if ["Signature", "AWSAccessKeyId", "X-Amz-Security-Token"].iter().any(|name| query.get(name).is_some()) {
-        return Err(refused(S3ErrorCode::InvalidArgument, "Only one auth mechanism allowed: a header or a signed URL."));
+        return Err(refused(
+            S3ErrorCode::InvalidArgument,
+            "Only one auth mechanism allowed: a header or a signed URL.",
+        ));
     }
     let signed = fields.split(',').find_map(|field| field.trim().strip_prefix("SignedHeaders=")).ok_or_else(denied)?;
     all_signed(headers, signed)?;
@@ -100,7 +104,10 @@ fn all_signed(headers: &HeaderMap, signed: &str) -> S3Result<()> {
     let is_signed = |name: &str| signed.split(';').any(|known| known.eq_ignore_ascii_case(name));
     let unsigned = headers.keys().any(|name| name.as_str().starts_with("x-amz-") && !is_signed(name.as_str()));
     if unsigned || !is_signed("host") {
-        return Err(refused(S3ErrorCode::AccessDenied, "There were headers present in the request which were not signed"));
+        return Err(refused(
+            S3ErrorCode::AccessDenied,
+            "There were headers present in the request which were not signed",
+        ));
     }
     Ok(())
 }
@@ -130,4 +137,3 @@ fn too_skewed() -> s3s::S3Error {
         "The difference between the request time and the current time is too large.",
     )
 }
-

@@ -47,7 +47,9 @@ pub(super) async fn answer(
         response.headers_mut().insert("x-amz-request-id", id);
     }
     if !notes.trouble().is_empty() {
-        span.in_scope(|| tracing::error!(operation = notes.operation(), trouble = notes.trouble(), "an S3 request failed"));
+        span.in_scope(|| {
+            tracing::error!(operation = notes.operation(), trouble = notes.trouble(), "an S3 request failed")
+        });
     }
     let (status, bytes_out) = (response.status(), response.body().size_hint().exact());
     let who = tracing::info_span!("credential", access_key_id = notes.access_key_id());

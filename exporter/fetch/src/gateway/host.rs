@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn the_bucket_is_what_stands_before_our_own_name() {
-        let config = Config { bucket: "millrace-events".into(), s3_url: "https://s3.example.com".into(), encryption: None };
+        let config =
+            Config { bucket: "millrace-events".into(), s3_url: "https://s3.example.com".into(), encryption: None };
         let hosts = Hosts::new(&config);
         for (host, bucket) in [
             ("s3.example.com", None),

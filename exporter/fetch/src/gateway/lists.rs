@@ -86,16 +86,14 @@ impl Asked {
 }
 
 impl Gateway {
-    pub(super) async fn list_v1(&self, mut request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+    pub(super) async fn list_v1(
+        &self,
+        mut request: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
         let opened = opened(&mut request)?;
         let input = request.input;
-        let asked = Asked::new(
-            opened,
-            input.prefix.as_deref(),
-            input.delimiter,
-            input.max_keys,
-            input.encoding_type.as_ref(),
-        )?;
+        let asked =
+            Asked::new(opened, input.prefix.as_deref(), input.delimiter, input.max_keys, input.encoding_type.as_ref())?;
         let page = self.page(&asked, after(&asked, input.marker.as_deref())).await?;
         // Without a delimiter the last key is the next marker, and S3 leaves it to the client to see that.
         let next = page.next.as_ref().filter(|_| asked.delimiter.is_some());
@@ -124,13 +122,8 @@ impl Gateway {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let opened = opened(&mut request)?;
         let input = request.input;
-        let asked = Asked::new(
-            opened,
-            input.prefix.as_deref(),
-            input.delimiter,
-            input.max_keys,
-            input.encoding_type.as_ref(),
-        )?;
+        let asked =
+            Asked::new(opened, input.prefix.as_deref(), input.delimiter, input.max_keys, input.encoding_type.as_ref())?;
         let services = &self.services;
         let listing = Listing {
             bucket: &services.config.bucket,
@@ -139,9 +132,9 @@ impl Gateway {
             delimiter: asked.delimiter.as_deref(),
         };
         let after = match input.continuation_token.as_deref() {
-            Some(token) => listing.position(token, &services.keys, services.clock.now_ms()).ok_or_else(|| {
-                refused(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect")
-            })?,
+            Some(token) => listing
+                .position(token, &services.keys, services.clock.now_ms())
+                .ok_or_else(|| refused(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect"))?,
             None => after(&asked, input.start_after.as_deref()),
         };
         let page = self.page(&asked, after).await?;

@@ -75,8 +75,8 @@ impl Gateway {
         let bytes = found.range.end - found.range.start;
         metrics::counter!(GATEWAY_BYTES).increment(bytes);
         let range = &found.range;
-        let content_range = is_part
-            .then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), found.meta.size));
+        let content_range =
+            is_part.then(|| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), found.meta.size));
         let key = found.meta.location;
         let frames = found.body.map_ok(Frame::data).inspect_err(move |error| {
             metrics::counter!(GATEWAY_CUT).increment(1);
@@ -96,7 +96,8 @@ impl Gateway {
     }
 
     fn shown(&self, meta: &ObjectMeta, attributes: &Attributes) -> Shown {
-        let content_type = attributes.get(&Attribute::ContentType).map_or("binary/octet-stream", |value| value.as_ref());
+        let content_type =
+            attributes.get(&Attribute::ContentType).map_or("binary/octet-stream", |value| value.as_ref());
         Shown {
             content_type: content_type.to_owned(),
             e_tag: etag(meta),

@@ -79,10 +79,7 @@ fn serve(
 
 #[async_trait::async_trait]
 impl S3 for Gateway {
-    async fn get_object(
-        &self,
-        request: S3Request<dto::GetObjectInput>,
-    ) -> S3Result<S3Response<dto::GetObjectOutput>> {
+    async fn get_object(&self, request: S3Request<dto::GetObjectInput>) -> S3Result<S3Response<dto::GetObjectOutput>> {
         self.get(request).await
     }
 

@@ -26,7 +26,9 @@ impl After {
         match self {
             Self::Start => true,
             Self::Key(last) => folder > last.as_str() || last.starts_with(folder),
-            Self::Group(group) => !folder.starts_with(group.as_str()) && (folder > group.as_str() || group.starts_with(folder)),
+            Self::Group(group) => {
+                !folder.starts_with(group.as_str()) && (folder > group.as_str() || group.starts_with(folder))
+            }
         }
     }
 

@@ -17,7 +17,13 @@ fn scope() -> Scope {
 }
 
 /// What S3 says of a listing, the slow and certain way: every key, in byte order.
-fn as_s3_would(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>, after: &After, most: usize) -> Vec<String> {
+fn as_s3_would(
+    keys: &BTreeSet<String>,
+    prefix: &str,
+    delimiter: Option<&str>,
+    after: &After,
+    most: usize,
+) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(prefix) && after.is_before(key)) {
         let group = delimiter.and_then(|delimiter| {
@@ -52,7 +58,14 @@ fn flat(page: &Page) -> Vec<String> {
     all
 }
 
-async fn check(store: &dyn ObjectStore, keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>, start: After, most: usize) {
+async fn check(
+    store: &dyn ObjectStore,
+    keys: &BTreeSet<String>,
+    prefix: &str,
+    delimiter: Option<&str>,
+    start: After,
+    most: usize,
+) {
     let scope = scope();
     let allowed = scope.allow_prefix(&format!("{ROOT}{prefix}")).unwrap();
     let expected = as_s3_would(keys, allowed.as_str(), delimiter, &start, usize::MAX);
@@ -86,7 +99,16 @@ fn keys() -> impl Strategy<Value = BTreeSet<String>> {
 }
 
 fn position() -> impl Strategy<Value = After> {
-    let text = prop_oneof![Just("a"), Just("a/"), Just("a-b/a"), Just("a/a0"), Just(""), Just("b/"), Just("event"), Just("zz")];
+    let text = prop_oneof![
+        Just("a"),
+        Just("a/"),
+        Just("a-b/a"),
+        Just("a/a0"),
+        Just(""),
+        Just("b/"),
+        Just("event"),
+        Just("zz")
+    ];
     prop_oneof![
         Just(After::Start),
         text.prop_map(|text| After::Key(format!("{ROOT}{text}"))),
@@ -165,4 +187,31 @@ async fn nothing_below_a_file_and_nothing_at_a_missing_folder() {
         check(&store, &keys, prefix, Some("/"), After::Start, 3).await;
         check(&local, &keys, prefix, Some("/"), After::Start, 3).await;
     }
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_of_a_local_folder_come_once_each_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    let root = folder.path().join(ROOT);
+    for experiment in ["1", "1-b", "2"] {
+        let day = root.join(format!("type=decisions/date=2026-03-01/experiment={experiment}"));
+        std::fs::create_dir_all(&day).unwrap();
+        for file in 0..3_400 {
+            std::fs::write(day.join(format!("part-{file:06}-00010-0000-g0.snappy.parquet")), "").unwrap();
+        }
+    }
+    let scope = scope();
+    let prefix = scope.allow_prefix(ROOT).unwrap();
+    let (mut after, mut keys) = (After::Start, Vec::new());
+    loop {
+        let page = page(&store, &scope, &prefix, None, after, 1_000).await.unwrap();
+        keys.extend(page.objects.into_iter().map(|meta| meta.location.to_string()));
+        match page.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(keys.len(), 10_200);
+    assert!(keys.windows(2).all(|two| two[0] < two[1]), "each key once, in byte order");
 }

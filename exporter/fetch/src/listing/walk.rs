@@ -91,7 +91,11 @@ impl<'a> Walk<'a> {
                 None => {
                     self.levels.pop();
                 }
-                Some(Entry::Object(meta)) => return Ok(Some(Step::Object(meta))),
+                // Checked here and not for whole folders: most of a large one belongs to other pages.
+                Some(Entry::Object(meta)) if self.scope.allows_key(meta.location.as_ref()) => {
+                    return Ok(Some(Step::Object(meta)));
+                }
+                Some(Entry::Object(_)) => {}
                 Some(Entry::Seen(folder)) => return Ok(Some(Step::Folder(folder))),
                 Some(Entry::Folder(folder)) if self.folders_whole => self.look_into(folder).await?,
                 Some(Entry::Folder(folder)) => self.enter(&folder).await?,
@@ -115,7 +119,7 @@ impl<'a> Walk<'a> {
     }
 
     fn wants(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix) && self.after.is_before(key) && self.scope.allows_key(key)
+        key.starts_with(&self.prefix) && self.after.is_before(key)
     }
 
     fn wants_folder(&self, folder: &str) -> bool {
