@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use millrace_clock::{Clock, SharedClock, SystemClock};
+use millrace_clock::{SharedClock, SystemClock};
 use millrace_eventlog::embedded::{EmbeddedLog, Options};
 use millrace_eventlog::{Log, NewRecord, Topic, TopicSpec};
 use tokio::runtime::Runtime;

@@ -3,9 +3,9 @@
 //! # How an append becomes durable
 //!
 //! Callers put requests into a bounded queue. One *writer* thread takes what has gathered, gives offsets and one append time,
-//! packs the records of each partition into [chunks](chunk), and writes all of it, with a *commit record*, as one atomic
-//! batch into the [store](store) (fjall), followed by one `fdatasync`. It passes the commit on to the *marker* thread and goes on
-//! with the next. The marker writes the [end mark](mark), a page in a small file beside the store, `fdatasync`s it, and only then makes the
+//! packs the records of each partition into chunks (`embedded/chunk.rs`), and writes all of it, with a *commit record*, as one atomic
+//! batch into the store (fjall, `embedded/store.rs`), followed by one `fdatasync`. It passes the commit on to the *marker* thread and goes on
+//! with the next. The marker writes the end mark (`embedded/mark.rs`), a page in a small file beside the store, `fdatasync`s it, and only then makes the
 //! records visible and answers. So at every moment, for every partition,
 //!
 //! ```text
@@ -17,7 +17,7 @@
 //! # Why nothing acknowledged can go missing unnoticed
 //!
 //! The store alone is not trusted: it cuts its journal at the first entry that does not decode, and says nothing. So before the
-//! store may look, the log reads the journals itself ([journal], read-only) and follows its commit records, whose numbers are
+//! store may look, the log reads the journals itself (`embedded/journal.rs`, read-only) and follows its commit records, whose numbers are
 //! dense, up to the last whole one, number *c*. The mark says *m*. By the line above, a crash or power cut leaves *m ≤ c* whatever
 //! the instruction, so:
 //!

@@ -41,8 +41,12 @@ pub const REVOKED_PATIENCE: Duration = Duration::from_secs(10);
 /// After a failed commit the store is opened again at most this often.
 pub const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The in-memory table of one partition is written to disk at this size.
-pub const MEMTABLE_BYTES: u64 = 16 << 20;
+/// The in-memory table of one partition is written to disk at this size. The store holds up to three per partition: one
+/// filling, one being written, one not yet forgotten.
+pub const MEMTABLE_BYTES: u64 = 8 << 20;
+
+/// The list of table files beside the store is written at most this often (real time).
+pub const TABLES_LISTED_EVERY: Duration = Duration::from_secs(2);
 
 /// The in-memory table of commit records and group positions; small, so that it does not pin old journals.
 pub const HEADS_MEMTABLE_BYTES: u64 = 2 << 20;

@@ -1,4 +1,5 @@
 //! The embedded log keeps what the interface promises.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -244,3 +244,71 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NewRecord;
+    use crate::embedded::chunk::Builder;
+    use crate::embedded::head::Span;
+    use crate::embedded::store::{Batch, Store};
+
+    const NAMES: [&str; 1] = ["topic/0"];
+
+    fn open(folder: &Path) -> Store {
+        Store::open(folder, &NAMES.map(str::to_owned)).unwrap()
+    }
+
+    fn write(store: &Store, number: u64) {
+        let start = (number - 1) * 2;
+        let mut builder = Builder::at(start);
+        let value = vec![number as u8; 50 * number as usize];
+        builder.push(start, &NewRecord { partition: 0, version: 1, key: "key".into(), value: value.into() });
+        let chunks = [(0, builder.finish(start + 2, 5, 5))];
+        let spans = vec![Span { end: start + 2, ..Span::default() }];
+        store
+            .write(&Batch { chunks: &chunks, positions: &[], commit: &Commit { number, spans, anchor: None } })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_last_whole_commit_is_found_and_the_unused_rest_is_no_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        assert_eq!(scan(folder.path(), None).unwrap().last, None, "a new store has none");
+        (1..=9).for_each(|number| write(&store, number));
+        drop(store);
+        let found = scan(folder.path(), None).unwrap();
+        assert_eq!((found.last.unwrap().number, found.fault), (9, None));
+    }
+
+    // What a failed sync may leave: a commit that is whole in the file, but must not count.
+    #[test]
+    fn a_whole_commit_can_be_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        (1..=9).for_each(|number| write(&store, number));
+        drop(store);
+        let found = scan(folder.path(), Some(6)).unwrap();
+        assert_eq!(found.last.unwrap().number, 6);
+        cut(&found.active.unwrap(), found.whole_to).unwrap();
+        assert_eq!(scan(folder.path(), None).unwrap().last.unwrap().number, 6);
+        let store = open(folder.path());
+        assert_eq!(store.last_commit().unwrap().unwrap().number, 6);
+        assert_eq!(store.chunks(0, 0).count(), 6, "no record of the commits taken back is there");
+        write(&store, 7);
+        drop(store);
+        assert_eq!(scan(folder.path(), None).unwrap().last.unwrap().number, 7);
+    }
+
+    #[test]
+    fn a_jump_in_the_commit_numbers_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        [1, 2, 4].into_iter().for_each(|number| write(&store, number));
+        drop(store);
+        let found = scan(folder.path(), None).unwrap();
+        assert_eq!(found.last.unwrap().number, 2);
+        assert!(found.fault.unwrap().what.contains("followed by commit 4"));
+    }
+}

@@ -43,6 +43,19 @@ pub(super) struct Shared {
     abort_next: AtomicBool,
 }
 
+/// What a log begins with.
+pub(super) struct Parts {
+    pub(super) folder: PathBuf,
+    pub(super) id: String,
+    pub(super) topics: Topics,
+    pub(super) store: Store,
+    pub(super) spans: Vec<Span>,
+    pub(super) tail_bytes: usize,
+    /// The groups' committed positions, by their key in the store.
+    pub(super) positions: Vec<(Vec<u8>, Committed)>,
+    pub(super) queue: mpsc::UnboundedSender<Request>,
+}
+
 /// Records on their way in.
 pub(super) enum Outputs {
     /// All to one topic.
@@ -59,10 +72,8 @@ impl Default for Outputs {
 
 impl Outputs {
     pub(super) fn iter(&self) -> impl Iterator<Item = (Topic, &NewRecord)> {
-        let (one, many): (Option<(Topic, &[NewRecord])>, &[(Topic, NewRecord)]) = match self {
-            Self::One(topic, records) => (Some((*topic, records)), &[]),
-            Self::Many(records) => (None, records),
-        };
+        let one = if let Self::One(topic, records) = self { Some((*topic, records.as_slice())) } else { None };
+        let many = if let Self::Many(records) = self { records.as_slice() } else { &[] };
         let one = one.into_iter().flat_map(|(topic, records)| records.iter().map(move |record| (topic, record)));
         one.chain(many.iter().map(|(topic, record)| (*topic, record)))
     }
@@ -93,16 +104,8 @@ pub(super) struct Request {
 }
 
 impl Shared {
-    pub(super) fn new(
-        folder: PathBuf,
-        id: String,
-        topics: Topics,
-        store: Store,
-        spans: Vec<Span>,
-        tail_bytes: usize,
-        positions: Vec<(Vec<u8>, Committed)>,
-        queue: mpsc::UnboundedSender<Request>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { folder, id, topics, store, spans, tail_bytes, positions, queue } = parts;
         Self {
             id,
             folder,

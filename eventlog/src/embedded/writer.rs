@@ -19,11 +19,12 @@ use super::mark::Mark;
 use super::marker::{self, Answer, Synced};
 use super::opening::{self, Opened};
 use super::options::Options;
-use super::shared::{Request, Shared, Work};
+use super::shared::{Parts, Request, Shared, Work};
 use super::store::Batch;
 use super::tables;
 use crate::limits::{
     CHUNK_BYTES, COMMIT_BYTES_MAX, COMMIT_REQUESTS_MAX, COMMITS_UNMARKED_MAX, FREE_BYTES_MIN, REOPEN_PAUSE,
+    TABLES_LISTED_EVERY,
 };
 use crate::{AppendError, Appended, Committed, Offset, metrics as names};
 
@@ -39,9 +40,10 @@ pub(super) fn start(
     let positions = store.positions().map_err(|error| io::Error::other(error.to_string()))?;
     let (queue, requests) = mpsc::unbounded_channel();
     let spans = commit.spans.clone();
-    let table_count = store.table_count();
-    let shared = Shared::new(folder, id, topics, store, spans.clone(), options.tail_bytes, positions, queue);
-    let shared = Arc::new(shared);
+    let tables_listed = store.table_count();
+    let tail_bytes = options.tail_bytes;
+    let parts = Parts { folder, id, topics, store, spans: spans.clone(), tail_bytes, positions, queue };
+    let shared = Arc::new(Shared::new(parts));
     let (synced, marks) = sync_channel(COMMITS_UNMARKED_MAX);
     let marking = Arc::clone(&shared);
     let marker =
@@ -59,7 +61,8 @@ pub(super) fn start(
         number: commit.number,
         failed: None,
         reopen_at: Duration::ZERO,
-        table_count,
+        tables_listed,
+        list_tables_at: Duration::ZERO,
     };
     let writer = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?;
     Ok((shared, writer, marker))
@@ -80,7 +83,8 @@ struct Writer {
     /// Why the store is not open, if it is not.
     failed: Option<String>,
     reopen_at: Duration,
-    table_count: usize,
+    tables_listed: usize,
+    list_tables_at: Duration,
 }
 
 /// One commit being put together.
@@ -108,6 +112,7 @@ impl Writer {
             }
             self.commit(&mut gathered);
         }
+        let _ = self.shared.with_store(|store| tables::write(&self.shared.folder, store, &self.shared.topics));
     }
 
     fn commit(&mut self, gathered: &mut Vec<Request>) {
@@ -166,11 +171,18 @@ impl Writer {
             Ok::<_, fjall::Error>(store.table_count())
         });
         let table_count = written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        if table_count != self.table_count {
-            self.table_count = table_count;
+        self.list_tables(table_count);
+        Ok(())
+    }
+
+    fn list_tables(&mut self, count: usize) {
+        let now = self.real.elapsed();
+        if count != self.tables_listed && now >= self.list_tables_at {
+            self.tables_listed = count;
+            self.list_tables_at = now + TABLES_LISTED_EVERY;
+            // Without a store there is nothing to list.
             let _ = self.shared.with_store(|store| tables::write(&self.shared.folder, store, &self.shared.topics));
         }
-        Ok(())
     }
 
     fn pass_on(&mut self, draft: Draft, number: u64) {
