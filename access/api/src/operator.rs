@@ -24,8 +24,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::routing::{delete, post};
 use millrace_directory::audit::Auditor;
 use millrace_directory::{AccountId, Command, Directory, Done, Node, SecretSource, SystemSecrets};
@@ -104,6 +105,18 @@ fn account_id(text: &str) -> Result<AccountId, ApiError> {
 /// A command's own effect, looked up in the directory it answered with.
 fn made<T>(found: Option<T>) -> Result<T, ApiError> {
     found.ok_or_else(|| ApiError::Unavailable("what was made is not in the directory".to_owned()))
+}
+
+/// The id in a path; what is wrong with one is told as every other error is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(id) = Path::from_request_parts(parts, state).await?;
+        Ok(Self(id))
+    }
 }
 
 /// A JSON body; what is wrong with one is told as every other error is.

@@ -223,6 +223,8 @@ async fn what_is_wrong_is_said_in_detail() {
         assert!(status.is_client_error() && answer["detail"].is_string(), "{path}: {status} {answer}");
     }
     assert_eq!(operator.delete("/local/accounts/a%2Fb").await, StatusCode::NOT_FOUND);
+    let (status, answer) = operator.call("DELETE", "/local/keys/%FF", None).await;
+    assert_eq!((status, answer["detail"].is_string()), (StatusCode::BAD_REQUEST, true));
 }
 
 #[tokio::test]

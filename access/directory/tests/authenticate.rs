@@ -162,16 +162,16 @@ async fn asking_again_for_an_unknown_key_does_not_ask_the_log() {
     assert!(matches!(node.authenticate(&guess(1)).await, Err(AuthError::Unavailable(_))), "for ten seconds only");
 }
 
+/// A node whose secrets are those of every other such node: what one makes first, the other makes first too.
+async fn foretelling(world: &World) -> Arc<Node> {
+    let (log, clock, stop) = (world.log.clone(), world.shared_clock(), world.stop.clone());
+    Node::start_with(log, clock, Counted::from(7), stop).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_key_that_was_remembered_as_unknown_works_as_soon_as_it_is_made() {
-    let world = World::new();
-    // Two sources that give the same secrets: the first tells what the second will make.
-    let oracle_world = World::new();
-    let start = |world: &World| {
-        let (log, clock, stop) = (world.log.clone(), world.shared_clock(), world.stop.clone());
-        async move { Node::start_with(log, clock, Counted::from(7), stop).await.unwrap() }
-    };
-    let (oracle, node, other) = (start(&oracle_world).await, start(&world).await, world.node().await);
+    let (world, oracle_world) = (World::new(), World::new());
+    let (oracle, node, other) = (foretelling(&oracle_world).await, foretelling(&world).await, world.node().await);
     execute(&oracle, create_account("1")).await.unwrap();
     let foretold = execute(&oracle, create_key("1", Profile::Platform)).await.unwrap();
     execute(&node, create_account("1")).await.unwrap();
@@ -274,9 +274,35 @@ async fn a_late_node_folds_to_the_end_when_asked() {
     let first = world.node().await;
     let late = Late::new(&world.log);
     let second = world.node_on(late.clone()).await;
-    execute(&first, create_account("1")).await.unwrap();
+    for number in 0..10 {
+        execute(&first, create_account(&number.to_string())).await.unwrap();
+    }
     assert_eq!(second.directory().account_count(), 0);
     late.look();
-    assert_eq!(second.caught_up().await.unwrap().account_count(), 1);
+    // The log gives a few records at a time: the first of them are not the end.
+    assert_eq!(second.caught_up().await.unwrap().account_count(), 10);
     assert_eq!(world.clock.elapsed(), Duration::ZERO, "no clock was needed for it");
+}
+
+#[tokio::test]
+async fn what_was_unknown_before_something_was_folded_is_looked_for_again() {
+    let (world, oracle_world) = (World::new(), World::new());
+    let (oracle, first) = (foretelling(&oracle_world).await, foretelling(&world).await);
+    for node in [&oracle, &first] {
+        execute(node, create_account("1")).await.unwrap();
+        execute(node, create_account("2")).await.unwrap();
+    }
+    let foretold = execute(&oracle, create_key("1", Profile::Platform)).await.unwrap();
+    let late = Late::new(&world.log);
+    let second = world.node_on(late.clone()).await;
+    assert_eq!(second.authenticate(&presented(&foretold)).await, Err(unknown_key()));
+
+    // The second node folds one fact more, and then does not come to fold the one that makes the key.
+    let other = world.node().await;
+    execute(&other, create_account("3")).await.unwrap();
+    late.look();
+    second.caught_up().await.unwrap();
+    execute(&first, create_key("1", Profile::Platform)).await.unwrap();
+    late.look();
+    assert!(second.authenticate(&presented(&foretold)).await.is_ok());
 }

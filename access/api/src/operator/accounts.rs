@@ -1,13 +1,13 @@
 //! Making and closing accounts.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use millrace_directory::Command;
 use serde::Deserialize;
 
-use super::{Body, Operations, account_id, made};
+use super::{Body, Id, Operations, account_id, made};
 use crate::authorise::LocalOperator;
 use crate::error::ApiError;
 use crate::shown::ShownAccount;
@@ -40,7 +40,7 @@ pub(super) async fn create(
 pub(super) async fn close(
     State(operations): State<Operations>,
     operator: LocalOperator,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<StatusCode, ApiError> {
     // What is no account id is the id of no account.
     let account_id = account_id(&id).map_err(|_| ApiError::NotFound { what: "Account" })?;

@@ -1,13 +1,13 @@
 //! Making and revoking API keys.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use millrace_directory::{Command, Profile, Scopes};
 use serde::Deserialize;
 
-use super::{Body, Operations, account_id, made};
+use super::{Body, Id, Operations, account_id, made};
 use crate::authorise::LocalOperator;
 use crate::error::ApiError;
 use crate::shown::{ShownKey, WithSecret};
@@ -59,7 +59,7 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     State(operations): State<Operations>,
     operator: LocalOperator,
-    Path(key_id): Path<String>,
+    Id(key_id): Id,
 ) -> Result<StatusCode, ApiError> {
     operations.end(&operator, Command::RevokeKey { key_id }).await
 }

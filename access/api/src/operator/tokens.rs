@@ -1,13 +1,13 @@
 //! Making and revoking personal access tokens.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use millrace_directory::{Command, Directory};
 use serde::Deserialize;
 
-use super::{Body, Operations, made};
+use super::{Body, Id, Operations, made};
 use crate::authorise::LocalOperator;
 use crate::error::ApiError;
 use crate::shown::{ShownToken, WithSecret};
@@ -44,7 +44,7 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     State(operations): State<Operations>,
     operator: LocalOperator,
-    Path(token_id): Path<String>,
+    Id(token_id): Id,
 ) -> Result<StatusCode, ApiError> {
     operations.end(&operator, Command::RevokeToken { token_id }).await
 }

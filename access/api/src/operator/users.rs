@@ -1,13 +1,13 @@
 //! Making and deactivating users.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use millrace_directory::{Command, Role, SecretString};
 use serde::Deserialize;
 
-use super::{Body, Operations, account_id, made};
+use super::{Body, Id, Operations, account_id, made};
 use crate::authorise::LocalOperator;
 use crate::error::ApiError;
 use crate::password;
@@ -68,7 +68,7 @@ pub(super) async fn create(
 pub(super) async fn deactivate(
     State(operations): State<Operations>,
     operator: LocalOperator,
-    Path(user_id): Path<String>,
+    Id(user_id): Id,
 ) -> Result<StatusCode, ApiError> {
     let command = Command::ChangeUser { user_id, role: None, active: Some(false), password_hash: None };
     operations.end(&operator, command).await
