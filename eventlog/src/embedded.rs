@@ -109,7 +109,7 @@ impl EmbeddedLog {
         clock: SharedClock,
         options: Options,
     ) -> Result<Arc<Self>, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| OpenError::io(dir, error))?;
+        opening::make_folder(dir).map_err(|error| OpenError::io(dir, error))?;
         let dir = dir.canonicalize().map_err(|error| OpenError::io(dir, error))?;
         let lock = FolderLock::take(&dir).map_err(|error| match error {
             LockError::Held(pid) => OpenError::InUse { folder: dir.clone(), pid },

@@ -29,6 +29,8 @@ pub struct PartitionFacts {
 pub struct LogFacts {
     /// Every partition, in the order of the log's topics.
     pub partitions: Vec<PartitionFacts>,
+    /// Commits made since the log was opened; each is one sync of the store's journal.
+    pub commits: u64,
     /// Bytes of the journals on disk, preallocated space included.
     pub journal_bytes: u64,
     /// Bytes free for the log on its file system.
@@ -51,6 +53,7 @@ impl EmbeddedLog {
         let partitions = shared.topics.all().zip(shared.spans()).zip(bytes);
         LogFacts {
             partitions: partitions.map(|((place, span), bytes)| partition_facts(place, span, bytes)).collect(),
+            commits: shared.commits(),
             journal_bytes,
             free_bytes: rustix::fs::statvfs(&shared.folder).map_or(0, |fs| fs.f_bavail * fs.f_frsize),
             trouble: self.trouble(),

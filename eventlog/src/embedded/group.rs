@@ -270,3 +270,66 @@ impl Drop for InFlight {
         self.shared.groups().end_commit(&self.key, &self.partitions);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group() -> (Groups, GroupKey) {
+        (Groups::new(Vec::new()), GroupKey { group: "group".into(), topic: Topic("topic") })
+    }
+
+    fn events(groups: &mut Groups, key: &GroupKey, member: MemberId) -> Vec<Event> {
+        std::iter::from_fn(|| groups.event(key, member)).collect()
+    }
+
+    #[test]
+    fn a_member_that_sits_on_a_revoked_partition_loses_it_in_the_end() {
+        let (mut groups, key) = group();
+        let (slow, _) = groups.join(&key, 2);
+        let (waiting, _) = groups.join(&key, 2);
+        let told = events(&mut groups, &key, slow);
+        let Some(Event::Revoked(partition, generation)) = told.last() else { panic!("a share is due: {told:?}") };
+        assert!(groups.expire(&key, Instant::now()), "there is somebody to wait for");
+        assert!(events(&mut groups, &key, waiting).is_empty(), "not yet");
+        assert!(!groups.expire(&key, Instant::now() + REVOKED_PATIENCE), "no longer");
+        assert_eq!(events(&mut groups, &key, slow), [Event::Lost(*partition)]);
+        let assigned = events(&mut groups, &key, waiting);
+        assert!(matches!(assigned[..], [Event::Assigned(given, later)] if given == *partition && later > *generation));
+        groups.begin_commit(&key, slow, &[(*partition, Some(*generation))]).expect_err("the slow one is fenced");
+    }
+
+    #[test]
+    fn a_partition_is_not_handed_on_while_a_commit_for_it_is_under_way() {
+        let (mut groups, key) = group();
+        let (owner, _) = groups.join(&key, 1);
+        let [Event::Assigned(0, generation)] = events(&mut groups, &key, owner)[..] else { panic!("it is free") };
+        groups.begin_commit(&key, owner, &[(0, Some(generation))]).unwrap();
+        let (next, _) = groups.join(&key, 1);
+        groups.leave(&key, owner);
+        assert!(events(&mut groups, &key, next).is_empty(), "the commit may still succeed");
+        groups.end_commit(&key, &[0]);
+        assert!(matches!(events(&mut groups, &key, next)[..], [Event::Assigned(0, _)]));
+    }
+
+    #[test]
+    fn shares_differ_by_one_at_most_and_only_what_must_move_moves() {
+        let (mut groups, key) = group();
+        let mut members = Vec::new();
+        for joined in 1..=5 {
+            members.push(groups.join(&key, 7).0);
+            let mut moved = 0;
+            for member in &members {
+                for event in events(&mut groups, &key, *member) {
+                    if let Event::Revoked(partition, generation) = event {
+                        moved += 1;
+                        groups.release(&key, partition, generation);
+                    }
+                }
+            }
+            if joined > 1 {
+                assert_eq!(moved, 7 / joined, "member {joined} gets its share and nothing else moves");
+            }
+        }
+    }
+}

@@ -32,6 +32,18 @@ pub(super) fn store_folder(folder: &Path) -> PathBuf {
     folder.join(STORE)
 }
 
+/// Makes the folder, with all above it, so that a power cut does not take it away again.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Opens the log in `folder`, or makes one. The caller holds the lock.
 pub(super) fn open(folder: &Path, wanted: &[TopicSpec], options: &Options) -> Result<Opened, OpenError> {
     let known = Identity::read(folder)?;

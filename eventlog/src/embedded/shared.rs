@@ -1,7 +1,7 @@
 //! What the writer, the marker, readers and consumers share.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -29,6 +29,7 @@ pub(super) struct Shared {
     store: RwLock<Option<Store>>,
     /// What readers may see. One lock over all partitions, so that a transaction appears at once.
     visible: RwLock<Vec<Span>>,
+    commits: AtomicU64,
     tails: Vec<Mutex<Tail>>,
     /// What all tails may take together.
     tail_bytes: usize,
@@ -112,6 +113,7 @@ impl Shared {
             store: RwLock::new(Some(store)),
             tails: spans.iter().map(|_| Mutex::default()).collect(),
             tail_bytes,
+            commits: AtomicU64::new(0),
             ends: spans.iter().map(|span| watch::channel(span.end).0).collect(),
             growth: (0..topics.topics()).map(|_| watch::channel(0).0).collect(),
             visible: RwLock::new(spans),
@@ -195,6 +197,7 @@ impl Shared {
             self.tail(index).push(chunk);
         }
         self.bound_tails();
+        self.commits.fetch_add(1, Ordering::Relaxed);
         let before = {
             let mut visible = self.visible.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *visible, spans.clone())
@@ -261,6 +264,11 @@ impl Shared {
         self.growth.iter().for_each(|growth| growth.send_modify(|count| *count += 1));
     }
 
+    /// Commits made since the log was opened.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -290,4 +298,47 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn closed() -> AppendError {
     AppendError::Refused { reason: "the log is closed".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TopicSpec;
+
+    const TOPIC: Topic = Topic("topic");
+
+    #[tokio::test]
+    async fn what_waits_for_the_writer_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let topics = Topics::new(vec![TopicSpec { topic: TOPIC, partitions: 1 }]);
+        let (queue, mut requests) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::new(Parts {
+            folder: folder.path().to_owned(),
+            id: "id".into(),
+            store: Store::open(folder.path(), &topics.names()).unwrap(),
+            spans: vec![Span::default()],
+            topics,
+            tail_bytes: 0,
+            positions: Vec::new(),
+            queue,
+        }));
+        let value = bytes::Bytes::from(vec![0; RECORD_BYTES_MAX]);
+        for _ in 0..20 {
+            let (shared, value) = (Arc::clone(&shared), value.clone());
+            tokio::spawn(async move {
+                let record = NewRecord { partition: 0, version: 1, key: bytes::Bytes::new(), value };
+                shared.enqueue(Work { outputs: Outputs::One(TOPIC, vec![record]), ..Work::default() }).await
+            });
+        }
+        let mut taken = Vec::new();
+        let mut waiting = 0;
+        while let Ok(Some(request)) = tokio::time::timeout(std::time::Duration::from_millis(200), requests.recv()).await
+        {
+            waiting += request.bytes;
+            taken.push(request);
+        }
+        assert!(!taken.is_empty() && waiting <= QUEUE_BYTES_MAX, "{} requests wait with {waiting} bytes", taken.len());
+        taken.pop();
+        requests.recv().await.expect("an answer makes room for the next");
+    }
 }

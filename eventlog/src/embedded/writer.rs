@@ -372,3 +372,28 @@ fn refuse(
         let _ = answer.send(Err(AppendError::Refused { reason: reason.to_owned() }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NewRecord;
+
+    #[test]
+    fn a_large_commit_is_packed_into_chunks_of_bounded_size() {
+        let mut draft = Draft::new(vec![Span { end: 7, ..Span::default() }], 5);
+        let record = NewRecord { partition: 0, version: 1, key: "key".into(), value: vec![1; 1000].into() };
+        for _ in 0..3000 {
+            let offset = draft.take_offset(0);
+            draft.push(0, offset, &record);
+        }
+        draft.close_all();
+        let mut expected = 7;
+        for (_, chunk) in &draft.chunks {
+            assert!(chunk.stored().len() < CHUNK_BYTES + 2000);
+            assert_eq!(chunk.header.start, expected, "chunks are chained");
+            expected = chunk.header.end;
+        }
+        assert_eq!(expected, 3007);
+        assert!(draft.chunks.len() > 10);
+    }
+}

@@ -1,6 +1,7 @@
 //! What was acknowledged is there, whatever happens to the process, the disk or the clock.
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod bounds;
 mod clock;
 mod damage;
 mod folder;
