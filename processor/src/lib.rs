@@ -25,3 +25,10 @@ mod ticks;
 pub use progress::{PartitionProgress, Progress};
 pub use run::{Config, Error, GROUP, PART, Services, run};
 pub use settings::{SettingsError, change_settings, create_settings, settings_in_force};
+
+// The builders of the tests from outside serve those from inside as well.
+#[cfg(test)]
+extern crate self as millrace_processor;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

@@ -38,7 +38,7 @@ enum Next {
     Close,
     Ticked,
     Tick,
-    Recovered(Partition, Result<State, RecoverError>),
+    Recovered(Partition, Box<Result<State, RecoverError>>),
     Delivered(Delivery),
 }
 
@@ -76,7 +76,7 @@ impl<'a> Member<'a> {
                 }
                 Next::Ticked => {}
                 Next::Tick => self.tick(),
-                Next::Recovered(partition, state) => self.recovered(partition, state)?,
+                Next::Recovered(partition, state) => self.recovered(partition, *state)?,
                 Next::Delivered(delivery) => self.deliver(delivery).await?,
             }
         }
@@ -103,7 +103,7 @@ impl<'a> Member<'a> {
             () = close => Ok(Next::Close),
             () = self.ticker.finished() => Ok(Next::Ticked),
             Some(recovered) = self.recoveries.join_next() => match recovered {
-                Ok((partition, state)) => Ok(Next::Recovered(partition, state)),
+                Ok((partition, state)) => Ok(Next::Recovered(partition, Box::new(state))),
                 // Aborted, because the partition went away meanwhile.
                 Err(ended) if ended.is_cancelled() => Ok(Next::Ticked),
                 Err(broken) => Err(Interrupt::Again(broken.to_string())),

@@ -50,27 +50,19 @@ pub fn step(state: &State, overlay: &mut Overlay, input: Input, outcomes: &mut O
 }
 
 /// Log time once the record is in: its append time, or its witness where the two differ by more than the tolerance and
-/// the witness is earlier; never back.
+/// the witness is earlier; never back. A record without a witness (a dead letter) does not move it: no clock does alone.
 #[must_use]
 pub fn log_time_after(head: &Head, input: &Input) -> i64 {
     let appended = input.append_time_ms;
     let tolerance = u64::try_from(head.settings.witness_tolerance_ms).unwrap_or_default();
-    let taken = match input.witness_ms {
-        Some(witness) if appended.abs_diff(witness) > tolerance => appended.min(witness),
-        _ => appended,
-    };
+    let Some(witness) = input.witness_ms else { return head.log_time_ms };
+    let taken = if appended.abs_diff(witness) > tolerance { appended.min(witness) } else { appended };
     head.log_time_ms.max(taken)
 }
 
 /// Emits the held conversions that are due when this record comes, until `outcomes` has `bytes_max` bytes. False: there
 /// are more.
-pub fn release(
-    state: &State,
-    overlay: &mut Overlay,
-    input: &Input,
-    outcomes: &mut Outcomes,
-    bytes_max: usize,
-) -> bool {
+pub fn release(state: &State, overlay: &mut Overlay, input: &Input, outcomes: &mut Outcomes, bytes_max: usize) -> bool {
     let log_time_ms = log_time_after(&overlay.head, input);
     let grace_ms = overlay.head.settings.attribution_grace_ms;
     while let Some(held) = overlay.oldest(state) {
@@ -96,14 +88,17 @@ fn emit_conversion(state: &State, overlay: &Overlay, held: &Held, outcomes: &mut
         None if settings.attribution_mode() == AttributionMode::None => None,
         None => Some(computed.as_str()),
     };
-    outcomes.push_enriched(held.key.clone(), &EnrichedRef {
-        raw_offset: held.offset,
-        process_timestamp_ms: held.arrival_ms,
-        event: &held.event,
-        session_id,
-        experiments: &attribution.experiments,
-        unattributed: attribution.unattributed,
-    });
+    outcomes.push_enriched(
+        held.key.clone(),
+        &EnrichedRef {
+            raw_offset: held.offset,
+            process_timestamp_ms: held.arrival_ms,
+            event: &held.event,
+            session_id,
+            experiments: &attribution.experiments,
+            unattributed: attribution.unattributed,
+        },
+    );
 }
 
 /// Takes the record itself into the state. Conversions before `hold_from` are not held: recovery folds what has been
@@ -162,13 +157,11 @@ impl Folding<'_> {
         let Event { timestamp_ms, session_id: sent_session, enrich_decisions, kind, .. } = event;
         match kind {
             Some(event::Kind::DecisionEvent(decided)) => self.decision(placed, decided, timestamp_ms, sent_session),
-            Some(event::Kind::Conversion(conversion)) => {
-                if self.offset >= hold_from {
-                    self.hold(placed, conversion, timestamp_ms, sent_session, enrich_decisions);
-                }
+            Some(event::Kind::Conversion(conversion)) if self.offset >= hold_from => {
+                self.hold(placed, conversion, timestamp_ms, sent_session, enrich_decisions);
             }
-            // Such a record is a dead letter before it comes here.
-            None => {}
+            // Emitted already; or neither of both, which is a dead letter before it comes here.
+            _ => {}
         }
     }
 
@@ -180,14 +173,17 @@ impl Folding<'_> {
             None => Some(computed.as_str()),
             sent => sent,
         };
-        self.outcomes.push_enriched(self.key.clone(), &EnrichedRef {
-            raw_offset: self.offset,
-            process_timestamp_ms: self.log_time_ms,
-            event: &placed.bytes,
-            session_id,
-            experiments: &[],
-            unattributed: Unattributed::Not,
-        });
+        self.outcomes.push_enriched(
+            self.key.clone(),
+            &EnrichedRef {
+                raw_offset: self.offset,
+                process_timestamp_ms: self.log_time_ms,
+                event: &placed.bytes,
+                session_id,
+                experiments: &[],
+                unattributed: Unattributed::Not,
+            },
+        );
         for decision in decided.decisions.into_iter().filter(|decision| decision.experiment_id.is_some()) {
             let treatment = self.overlay.share(self.state, Treatment::from(decision));
             let visitor = self.overlay.visitor(self.state, placed.visitor_key);

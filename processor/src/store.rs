@@ -33,7 +33,9 @@ const PARTITION_BYTES: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// It belongs to another log: a hard stop, as the operator may have mixed up two folders.
-    #[error("the local state belongs to log {stored}, but the log here is {here}; give each log a state folder of its own")]
+    #[error(
+        "the local state belongs to log {stored}, but the log here is {here}; give each log a state folder of its own"
+    )]
     OtherLog { stored: String, here: String },
     /// It cannot be read or written now, and takes nothing more until it is opened again.
     #[error("the local state cannot be used: {0}")]
@@ -251,3 +253,6 @@ fn hour_of(key: &[u8]) -> u32 {
 fn offset_of(key: &[u8]) -> Offset {
     key[PARTITION_BYTES..].first_chunk().map_or(0, |offset| Offset::from_be_bytes(*offset))
 }
+
+#[cfg(test)]
+mod tests;

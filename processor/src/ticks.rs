@@ -35,7 +35,8 @@ impl Ticker {
     pub(crate) fn tick(&mut self, partitions: impl IntoIterator<Item = Partition>) {
         let raw = Raw { witness_ms: self.clock.now_ms(), body: Some(raw::Body::Tick(Tick {})) };
         let value = raw.to_bytes();
-        let record = |partition| NewRecord { partition, version: Raw::VERSION, key: Bytes::new(), value: value.clone() };
+        let record =
+            |partition| NewRecord { partition, version: Raw::VERSION, key: Bytes::new(), value: value.clone() };
         let records: Vec<_> = partitions.into_iter().map(record).collect();
         let log = self.log.clone();
         self.round = Some(tokio::spawn(async move { log.append(RAW, records).await.map(drop) }));

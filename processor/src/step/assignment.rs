@@ -134,9 +134,13 @@ mod tests {
     #[test]
     fn the_last_and_the_first_variation_at_a_time() {
         let assignment = assignment(&[("a", 10), ("b", 20), ("a", 30)]);
-        for (at_ms, last_is, first_is) in
-            [(9, None, None), (10, Some("a"), Some("a")), (20, Some("b"), Some("a")), (29, Some("b"), Some("a")), (30, Some("a"), Some("a"))]
-        {
+        for (at_ms, last_is, first_is) in [
+            (9, None, None),
+            (10, Some("a"), Some("a")),
+            (20, Some("b"), Some("a")),
+            (29, Some("b"), Some("a")),
+            (30, Some("a"), Some("a")),
+        ] {
             assert_eq!(last(&assignment, at_ms).as_deref(), last_is, "last at {at_ms}");
             assert_eq!(first(&assignment, at_ms).as_deref(), first_is, "first at {at_ms}");
         }

@@ -17,7 +17,7 @@ pub struct Input {
     pub offset: Offset,
     /// The log's append time.
     pub append_time_ms: i64,
-    /// The appender's clock; absent where the record does not decode.
+    /// The appender's clock; absent in a dead letter.
     pub witness_ms: Option<i64>,
     /// Account, 0x00, visitor.
     pub key: Bytes,
@@ -62,7 +62,11 @@ impl Input {
     /// [`Newer`] stops the partition. A record of a known version that does not decode is no error but [`Body::Dead`].
     pub fn read(record: &Record) -> Result<Self, Newer> {
         let (witness_ms, body) = match Raw::from_versioned(record.version, record.value.clone()) {
-            Ok(raw) => (Some(raw.witness_ms), body_of(raw, &record.value)),
+            Ok(raw) => {
+                let witness_ms = raw.witness_ms;
+                let body = body_of(raw, &record.value);
+                (Some(witness_ms).filter(|_| !matches!(body, Body::Dead { .. })), body)
+            }
             Err(DecodeError::Dead { reason, .. }) => (None, dead(reason, &record.value)),
             Err(newer @ DecodeError::Newer { .. }) => {
                 return Err(Newer { offset: record.offset, reason: newer.to_string() });

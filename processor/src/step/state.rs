@@ -266,8 +266,7 @@ impl Overlay {
 
     /// The visitor, to be changed; without what has been forgotten.
     pub(crate) fn visitor(&mut self, state: &State, key: Digest) -> &mut Visitor {
-        let visitor =
-            self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
+        let visitor = self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
         visitor.forget(&self.head.floors);
         visitor
     }

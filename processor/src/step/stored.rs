@@ -238,11 +238,8 @@ fn seen_bytes(overlay: &Overlay) -> Vec<(u32, Vec<u8>)> {
 }
 
 fn visitor_bytes(visitor: &Visitor) -> Vec<u8> {
-    let session = visitor.session.map(|Session { start_ms, last_ms, joined_ms }| StoredSession {
-        start_ms,
-        last_ms,
-        joined_ms,
-    });
+    let session =
+        visitor.session.map(|Session { start_ms, last_ms, joined_ms }| StoredSession { start_ms, last_ms, joined_ms });
     let run = |run: &Run| StoredRun {
         treatment: Some(StoredTreatment {
             campaign_id: run.treatment.campaign_id.clone(),
@@ -284,11 +281,8 @@ fn visitor_of(stored: StoredVisitor, state: &mut State) -> Result<Visitor, Unrea
         });
         assignments.push(Assignment { ordinal, made_ms, runs: runs.collect::<Result<_, Unreadable>>()? });
     }
-    let session = stored.session.map(|StoredSession { start_ms, last_ms, joined_ms }| Session {
-        start_ms,
-        last_ms,
-        joined_ms,
-    });
+    let session =
+        stored.session.map(|StoredSession { start_ms, last_ms, joined_ms }| Session { start_ms, last_ms, joined_ms });
     Ok(Visitor {
         session,
         assignments,

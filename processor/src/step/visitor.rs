@@ -74,7 +74,13 @@ impl Visitor {
     }
 
     /// Remembers a decision; true if another assignment had to go for it.
-    pub(crate) fn decide(&mut self, treatment: Arc<Treatment>, at_ms: i64, log_time_ms: i64, settings: &Settings) -> bool {
+    pub(crate) fn decide(
+        &mut self,
+        treatment: Arc<Treatment>,
+        at_ms: i64,
+        log_time_ms: i64,
+        settings: &Settings,
+    ) -> bool {
         self.decided_ms = log_time_ms;
         let changes_max = usize::try_from(settings.variation_changes_max).unwrap_or(usize::MAX);
         if let Some(place) = self.assignments.iter().rposition(|assignment| assignment.is_of(&treatment)) {

@@ -1,7 +1,12 @@
 //! Builders of raw records, and the fold as a test sees it.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code shared by several test programs, each of which uses some of it"
+)]
 
-pub mod memory_log;
+pub mod scripts;
 
 use bytes::Bytes;
 use millrace_eventlog::{NewRecord, Record};
@@ -9,9 +14,7 @@ use millrace_processor::step::{Input, Outcomes, Overlay, State, step};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::{Enriched, EnrichedRecord, Outcome, enriched_record, outcome};
 use millrace_schemas::partition::record_key;
-use millrace_schemas::raw::{
-    Conversion, Decision, DecisionEvent, Event, Raw, Reject, Settings, Tick, event, raw,
-};
+use millrace_schemas::raw::{Conversion, Decision, DecisionEvent, Event, Raw, Reject, Settings, Tick, event, raw};
 use millrace_schemas::settings::defaults;
 
 /// A Monday, 00:00 UTC.
@@ -195,4 +198,26 @@ pub fn kind(outcome: &Outcome) -> &'static str {
         Some(outcome::What::Dead(_)) => "dead",
         None => "nothing",
     }
+}
+
+/// A state before any record.
+pub fn blank() -> State {
+    let mut before = defaults();
+    before.version = 0;
+    State::new(before)
+}
+
+/// Folds records in transactions of `size` records each.
+pub fn fold_in(state: &mut State, records: &[Record], size: usize) -> Vec<Outcome> {
+    let mut folded = Vec::new();
+    for transaction in records.chunks(size.max(1)) {
+        let mut overlay = Overlay::on(state);
+        let mut outcomes = Outcomes::default();
+        for record in transaction {
+            step(state, &mut overlay, Input::read(record).unwrap(), &mut outcomes);
+        }
+        state.apply(overlay);
+        folded.extend(outcomes.drain().map(|emitted| outcome_of(emitted.value)));
+    }
+    folded
 }

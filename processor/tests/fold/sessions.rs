@@ -1,10 +1,8 @@
 //! Which events share a session, sentence by sentence.
 
-mod support;
-
+use crate::support::*;
 use millrace_processor::step::session_id;
 use millrace_schemas::raw::AttributionMode;
-use support::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Folds decision events of one visitor, each `(log time, timestamp)` after `T0`, and gives the start of the session each
@@ -141,7 +139,11 @@ fn without_attribution_the_session_is_as_sent() {
     let mut folded = Folded::new(none);
     let mut with = decides("v", "1", T0, "e", "a");
     with.session_id = Some("abc".into());
-    folded.event(T0, with).event(T0, decides("v", "2", T0, "e", "a")).event(T0, converts("v", "3", T0)).tick(T0 + MINUTE);
+    folded
+        .event(T0, with)
+        .event(T0, decides("v", "2", T0, "e", "a"))
+        .event(T0, converts("v", "3", T0))
+        .tick(T0 + MINUTE);
     assert_eq!(folded.session("1"), Some("abc"));
     assert_eq!(folded.session("2"), None);
     assert_eq!(folded.session("3"), None);

@@ -1,10 +1,8 @@
 //! Which experiments a conversion carries, sentence by sentence.
 
-mod support;
-
+use crate::support::*;
 use millrace_schemas::enriched::Unattributed;
 use millrace_schemas::raw::{AttributionMode, AttributionRule, Decision, Settings};
-use support::*;
 
 const GRACE: i64 = MINUTE;
 
@@ -114,7 +112,10 @@ fn decisions_in_the_conversions_own_snapshot_count_as_well() {
     let mut folded = folded();
     folded.event(T0, decides("v", "d1", T0, "e", "a"));
     folded.event(T0, converts_with("v", "c", T0, vec![decision("own", "x"), decision("e", "b"), Decision::default()]));
-    folded.event(T0 + 1, decides("v", "d2", T0, "later", "y")).event(T0 + 2, converts("v", "next", T0)).tick(T0 + 2 + GRACE);
+    folded
+        .event(T0 + 1, decides("v", "d2", T0, "later", "y"))
+        .event(T0 + 2, converts("v", "next", T0))
+        .tick(T0 + 2 + GRACE);
     // `later` was seen after the conversion, and so after its snapshot.
     assert_eq!(folded.experiments("c"), ["e/b", "own/x", "later/y"]);
     // A snapshot is the conversion's own: it is no decision of the visitor's.
@@ -165,8 +166,9 @@ fn a_decision_is_remembered_for_the_window_since_it_was_last_made() {
         folded.event(T0, decides("v", "d1", T0, "e", "a"));
         // Made again a day later: the window counts from there.
         folded.event(T0 + DAY, decides("v", "d2", T0 + DAY, "e", "a"));
-        let at = T0 + DAY + converted - GRACE;
-        folded.event(at, converts("v", "c", at)).tick(at + GRACE).tick(at + GRACE + 1);
+        // Released against the state before the tick: that of the conversion's own arrival.
+        let at = T0 + DAY + converted;
+        folded.event(at, converts("v", "c", at)).tick(at + GRACE);
         assert_eq!(!folded.experiments("c").is_empty(), carried, "{converted}");
     }
 }

@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::step::{Input, Outcomes, Overlay, fold, step};
+use crate::support::scripts::{records, script};
+use crate::support::{T0, blank, converts, decides, fold_in, outcome_of, record};
+use millrace_eventlog::Record;
+use millrace_schemas::raw::raw;
+
+/// Folds records in transactions of three, each written to the store after it was applied.
+fn fold_through(store: &Store, state: &mut State, records: &[Record]) -> Vec<millrace_schemas::enriched::Outcome> {
+    let mut folded = Vec::new();
+    for transaction in records.chunks(3) {
+        let mut overlay = Overlay::on(state);
+        let mut outcomes = Outcomes::default();
+        for record in transaction {
+            step(state, &mut overlay, Input::read(record).unwrap(), &mut outcomes);
+        }
+        let changes = Changes::of(state, &overlay);
+        let swept = state.apply(overlay);
+        store.commit(5, changes, swept).unwrap();
+        folded.extend(outcomes.drain().map(|emitted| outcome_of(emitted.value)));
+    }
+    folded
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn folding_in_two_halves_through_the_store_equals_folding_at_once(script in script(), cut in 0..120usize) {
+        let records = records(&script);
+        let (first, second) = records.split_at(cut.min(records.len() - 1) + 1);
+        let folder = tempfile::tempdir().unwrap();
+        let mut outcomes = {
+            let store = Store::open(folder.path(), "log").unwrap();
+            fold_through(&store, &mut blank(), first)
+        };
+        let store = Store::open(folder.path(), "log").unwrap();
+        let mut state = store.load(5).unwrap().unwrap();
+        prop_assert_eq!(state.head().folded, first.last().unwrap().offset + 1);
+        outcomes.extend(fold_through(&store, &mut state, second));
+        prop_assert_eq!(outcomes, fold_in(&mut blank(), &records, 3));
+    }
+
+    /// What recovery does: fold without releasing, hold from where the record says.
+    #[test]
+    fn recovery_holds_what_the_record_says_whatever_the_grace(script in script(), cut in 0..120usize) {
+        let records = records(&script);
+        let (first, second) = records.split_at(cut.min(records.len() - 1) + 1);
+        let mut state = blank();
+        let mut outcomes = fold_in(&mut state, first, 3);
+        let released = state.released();
+        let mut recovered = blank();
+        for some in first.chunks(2) {
+            let mut overlay = Overlay::on(&recovered);
+            for record in some {
+                let input = Input::read(record).unwrap();
+                fold(&recovered, &mut overlay, input, &mut Outcomes::default(), released);
+            }
+            recovered.apply(overlay);
+        }
+        recovered.drop_released(released);
+        prop_assert_eq!(recovered.held(), state.held());
+        prop_assert_eq!(recovered.watermark_ms(), state.watermark_ms());
+        outcomes.extend(fold_in(&mut recovered, second, 3));
+        prop_assert_eq!(outcomes, fold_in(&mut blank(), &records, 3));
+    }
+}
+
+#[test]
+fn a_store_of_another_log_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path(), "one").unwrap());
+    let wrong = Store::open(folder.path(), "other").err().unwrap();
+    assert!(matches!(&wrong, StoreError::OtherLog { stored, here } if stored == "one" && here == "other"), "{wrong}");
+    assert!(Store::open(folder.path(), "one").is_ok());
+}
+
+#[test]
+fn state_that_does_not_decode_is_thrown_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    let records = [record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))];
+    fold_through(&store, &mut blank(), &records);
+    let broken = key(5u32.to_be_bytes(), &[&[7; 16]]);
+    store.visitors.insert(broken, b"\xff").unwrap();
+    assert!(store.load(5).unwrap().is_none());
+    assert!(store.visitors.is_empty().unwrap(), "nothing is left to be mixed with what is folded anew");
+}
+
+#[test]
+fn a_damaged_store_is_thrown_away_when_it_is_opened_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    StoreError::Damaged(fjall::Error::Unrecoverable).mark(folder.path());
+    drop(store);
+    let store = Store::open(folder.path(), "log").unwrap();
+    assert!(store.load(5).unwrap().is_none());
+    drop(store);
+    assert!(Store::open(folder.path(), "log").is_ok(), "thrown away once, not for ever");
+}
+
+#[test]
+fn what_state_forgets_the_store_forgets() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    let mut state = blank();
+    let day = 86_400_000;
+    let event = |offset, body| record(offset, T0, raw::Body::Event(body));
+    let records = [
+        event(0, decides("v", "u", T0, "e", "a")),
+        event(1, converts("v", "c", T0)),
+        record(2, T0 + 98 * day, crate::support::tick()),
+        record(3, T0 + 99 * day, crate::support::tick()),
+        record(4, T0 + 100 * day, crate::support::tick()),
+        record(5, T0 + 101 * day, crate::support::tick()),
+    ];
+    fold_through(&store, &mut state, &records);
+    assert!(store.visitors.is_empty().unwrap());
+    assert!(store.seen.is_empty().unwrap());
+    assert!(store.held.is_empty().unwrap());
+}

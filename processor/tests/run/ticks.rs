@@ -1,0 +1,57 @@
+//! Time passes in the log also where nothing comes.
+
+use std::time::Duration;
+
+use millrace_schemas::raw::raw;
+
+use crate::rig::*;
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_partition_gets_older_by_ticks_alone_across_midnights() {
+    let rig = Rig::new().await;
+    let running = rig.start();
+    running.recovered().await;
+    let three_days = T0 + 3 * DAY;
+    until("all watermarks are three days on", || {
+        rig.clock.advance(Duration::from_secs(1800));
+        running.progress.partitions().values().all(|at| at.watermark_ms >= three_days)
+    })
+    .await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_clock_stands_nothing_is_ticked() {
+    let rig = Rig::new().await;
+    let running = rig.start();
+    running.recovered().await;
+    rig.clock.advance(Duration::from_millis(999));
+    rig.events(vec![decides("v", "u", T0, "e", "a")]).await;
+    until("the event is folded", || running.progress.partitions().values().any(|at| at.log_time_ms == T0 + 999)).await;
+    for partition in 0..PARTITIONS {
+        let ticks = count_ticks(&rig, partition).await;
+        assert_eq!(ticks, 0, "partition {partition}");
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_carries_the_clock_as_its_witness() {
+    let rig = Rig::new().await;
+    let running = rig.start();
+    running.recovered().await;
+    rig.clock.advance(Duration::from_secs(2));
+    until("a tick is folded", || running.progress.partitions().values().all(|at| at.log_time_ms == T0 + 2_000)).await;
+    running.stop().await.unwrap();
+    assert!(count_ticks(&rig, 1).await >= 1);
+}
+
+async fn count_ticks(rig: &Rig, partition: u32) -> usize {
+    use millrace_schemas::codec::Versioned;
+    let is_tick = |record: &millrace_eventlog::Record| {
+        let raw = millrace_schemas::raw::Raw::from_versioned(record.version, record.value.clone()).unwrap();
+        matches!(raw.body, Some(raw::Body::Tick(_)))
+    };
+    rig.records(RAW, partition).await.iter().filter(|record| is_tick(record)).count()
+}
