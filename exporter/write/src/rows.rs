@@ -132,11 +132,6 @@ pub(crate) fn day_number(time_ms: i64) -> i32 {
     chrono::Datelike::num_days_from_ce(&date_of(time_ms)) - DAYS_TO_1970
 }
 
-/// The date of a day number.
-pub(crate) fn date_of_number(days: i32) -> chrono::NaiveDate {
-    chrono::NaiveDate::from_num_days_from_ce_opt(days.saturating_add(DAYS_TO_1970)).unwrap_or_default()
-}
-
 const DAYS_TO_1970: i32 = 719_163;
 
 /// One outcome on its way into the rows.
