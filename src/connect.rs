@@ -151,7 +151,7 @@ fn open_doors(
 ) -> Result<(), StartError> {
     let keys = server_keys::load_or_make(&shared.folder.server_keys(), shared.secrets.as_ref())?;
     let (log, clock) = (shared.log.clone(), Arc::clone(&shared.clock));
-    let ingest = millrace_ingest::Services::new(log, Arc::clone(&shared.node), clock, ingest);
+    let ingest = millrace_ingest::Services { log, node: Arc::clone(&shared.node), clock, config: ingest };
     let fetch = millrace_exporter_fetch::Services {
         node: shared.node.clone(),
         auditor: Arc::clone(&shared.auditor),
