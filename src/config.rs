@@ -169,7 +169,7 @@ impl Logs {
     fn take(keys: &mut Keys) -> Self {
         Self {
             format: keys.take("logs.format", LogFormat::Auto),
-            filter: keys.take("logs.filter", Text("info".into())).0,
+            filter: keys.take("logs.filter", Text("info,fjall=warn,lsm_tree=warn".into())).0,
         }
     }
 }

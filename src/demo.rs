@@ -161,3 +161,122 @@ async fn execute(node: &Node, command: Command) -> Result<Done, StartError> {
 fn secret_of(done: Done) -> Result<SecretString, StartError> {
     done.secret.ok_or_else(|| StartError::Other(format!("{} was made without a secret", done.id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use millrace_clock::{SharedClock, SystemClock};
+    use millrace_directory::{Presented, Principal, SystemSecrets};
+    use millrace_eventlog::embedded::EmbeddedLog;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::LogOptions;
+    use crate::ground::{close_log, open_log};
+
+    struct Rig {
+        _home: tempfile::TempDir,
+        folder: Folder,
+        log: Arc<EmbeddedLog>,
+        node: Arc<Node>,
+        stop: CancellationToken,
+    }
+
+    impl Rig {
+        async fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let folder = Folder::at(home.path().join("data"));
+            let clock: SharedClock = SystemClock::shared();
+            let log = open_log(&folder, &LogOptions::default(), &clock).await.unwrap();
+            let stop = CancellationToken::new();
+            let node = Node::start(log.clone(), clock, stop.clone()).await.unwrap();
+            Self { _home: home, folder, log, node, stop }
+        }
+
+        async fn prepare(&self, port: u16) -> Option<Demo> {
+            let urls = Urls::of(([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], port + 1).into());
+            let secrets: Arc<dyn SecretSource> = Arc::new(SystemSecrets);
+            prepare(&self.folder, &self.node, &secrets, "bucket", &urls).await.unwrap()
+        }
+
+        fn env(&self) -> BTreeMap<String, String> {
+            let text = std::fs::read_to_string(self.folder.demo_env()).unwrap();
+            let pair = |line: &str| {
+                let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
+                (name.to_owned(), value.trim_matches('\'').to_owned())
+            };
+            text.lines().map(pair).collect()
+        }
+
+        /// One account, one working key and token, and they are the file's.
+        async fn assert_whole(&self) {
+            let (env, directory) = (self.env(), self.node.directory());
+            assert_eq!(directory.account_count(), 1);
+            let account = AccountId::parse(&env["MILLRACE_ACCOUNT"]).unwrap();
+            assert_eq!(directory.keys_of(&account).filter(|key| key.revoked_ms.is_none()).count(), 1);
+            assert_eq!(directory.tokens_of(&account).filter(|token| token.revoked_ms.is_none()).count(), 1);
+            let key = self.node.authenticate(&Presented::parse(&env["MILLRACE_API_KEY"])).await.unwrap();
+            assert!(matches!(key, Principal::ApiKey { scopes, .. } if scopes.is_write_only()));
+            let pat = self.node.authenticate(&Presented::parse(&env["MILLRACE_PAT"])).await.unwrap();
+            assert!(matches!(pat, Principal::Pat { role: Role::Admin, .. }));
+            let user = directory.user_named(&env["MILLRACE_USER"]).unwrap();
+            let password = env["MILLRACE_PASSWORD"].clone().into();
+            assert!(password::verify(&password, &user.password_hash).await.unwrap());
+            assert!(!self.folder.demo_unfinished().exists());
+        }
+
+        async fn close(self) {
+            self.stop.cancel();
+            self.node.finished().await;
+            close_log(self.log).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_start_makes_it_and_later_ones_only_bring_the_addresses_up_to_date() {
+        let rig = Rig::new().await;
+        assert!(rig.prepare(7_000).await.is_some());
+        rig.assert_whole().await;
+        let first = rig.env();
+        assert!(rig.prepare(8_000).await.is_none());
+        rig.assert_whole().await;
+        let mut expected = first;
+        expected.insert("MILLRACE_API".into(), "http://127.0.0.1:8000".into());
+        expected.insert("MILLRACE_S3".into(), "http://127.0.0.1:8001".into());
+        assert_eq!(rig.env(), expected);
+        rig.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_first_start_cut_off_anywhere_is_finished_by_the_next() {
+        let rig = Rig::new().await;
+        // Cut off before the first change of the directory.
+        write_private(&rig.folder.demo_unfinished(), b"").unwrap();
+        assert!(rig.prepare(7_000).await.is_some());
+        rig.assert_whole().await;
+        // Cut off when all was made, before the file was written: nobody knows those secrets.
+        let lost = rig.env();
+        std::fs::remove_file(rig.folder.demo_env()).unwrap();
+        write_private(&rig.folder.demo_unfinished(), b"").unwrap();
+        assert!(rig.prepare(7_000).await.is_some());
+        rig.assert_whole().await;
+        let lost = rig.node.authenticate(&Presented::parse(&lost["MILLRACE_API_KEY"])).await;
+        assert!(lost.is_err(), "what nobody knows is revoked");
+        // Cut off when the file was written.
+        write_private(&rig.folder.demo_unfinished(), b"").unwrap();
+        assert!(rig.prepare(7_000).await.is_none());
+        rig.assert_whole().await;
+        rig.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_folder_whose_owner_removed_the_file_gets_no_second_one() {
+        let rig = Rig::new().await;
+        assert!(rig.prepare(7_000).await.is_some());
+        std::fs::remove_file(rig.folder.demo_env()).unwrap();
+        assert!(rig.prepare(7_000).await.is_none());
+        assert!(!rig.folder.demo_env().exists());
+        rig.close().await;
+    }
+}
