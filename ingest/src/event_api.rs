@@ -84,6 +84,3 @@ pub fn bench_read(body: &[u8]) -> bool {
     let arena = Bump::new();
     read::batch(&mut Json::new(text, &arena)).is_ok()
 }
-
-#[cfg(test)]
-mod tests;

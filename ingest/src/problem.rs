@@ -134,7 +134,7 @@ fn whole(number: &str) -> Result<i64, Broken> {
         return Ok(whole);
     }
     match number.parse::<f64>() {
-        Ok(double) if double.fract() != 0.0 => Err(wrong_type("a whole number or null")),
+        Ok(double) if double.is_finite() && double.fract() != 0.0 => Err(wrong_type("a whole number or null")),
         // In that range the conversion is exact.
         Ok(double) if number.contains(['.', 'e', 'E']) && double.abs() <= EXACT => Ok(double as i64),
         _ => Err(out_of_range("a whole number of 64 bits")),
