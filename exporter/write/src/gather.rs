@@ -121,7 +121,8 @@ impl Gather {
             let taken = buffer.rows.take(record, shards);
             if let Some(watermark) = taken.map_err(|reason| Error::Record { partition, offset, reason })? {
                 buffer.watermark_ms = buffer.watermark_ms.max(watermark.watermark_ms);
-                let version = buffer.settings.entry(day_number(watermark.watermark_ms)).or_default();
+                // A watermark of midnight tells of the day that ends then.
+                let version = buffer.settings.entry(day_number(watermark.watermark_ms - 1)).or_default();
                 *version = watermark.settings_version.max(*version);
             }
         }
@@ -204,5 +205,113 @@ impl Gather {
         }
         one.buffer = Buffer::after(sealed.end, sealed.watermark_ms);
         Then::ReadFrom(sealed.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use millrace_schemas::codec::Versioned;
+    use millrace_schemas::enriched::enriched_record::Body;
+    use millrace_schemas::enriched::outcome::What;
+    use millrace_schemas::enriched::{Dead, EnrichedRecord, Outcome, Watermark};
+
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(30);
+    const IDLE: Duration = Duration::from_secs(60);
+    const ZERO: Duration = Duration::ZERO;
+
+    fn gather(memory_bytes: usize) -> Gather {
+        let config = Config { seal_bytes: 10_000, seal_age: AGE, seal_idle: IDLE, memory_bytes, ..Config::default() };
+        let mut gather = Gather::new(&config, 2);
+        gather.assign(0, 0, 0, ZERO);
+        gather.assign(1, 0, 0, ZERO);
+        gather
+    }
+
+    fn record(offset: u64, body: Body) -> Record {
+        let value = EnrichedRecord { body: Some(body) }.to_bytes();
+        Record { offset, append_time_ms: 0, version: 1, key: Bytes::new(), value }
+    }
+
+    fn row(offset: u64, bytes: usize) -> Record {
+        let original = vec![7; bytes].into();
+        let dead = Dead { account_id: "a".into(), visitor_id: "v".into(), reason: "r".into(), original };
+        let outcome = Outcome { raw_offset: offset, process_timestamp_ms: 5, what: Some(What::Dead(dead)) };
+        record(offset, Body::Outcome(outcome))
+    }
+
+    fn mark(offset: u64, watermark_ms: i64) -> Record {
+        record(offset, Body::Watermark(Watermark { watermark_ms, ..Watermark::default() }))
+    }
+
+    fn ready(gather: &mut Gather, now: Duration, waiting: &[i64]) -> Vec<(Partition, Offset, Offset)> {
+        let ready = gather.ready(now, &waiting.iter().copied().collect());
+        ready.into_iter().map(|ready| (ready.partition, ready.buffer.start, ready.buffer.end)).collect()
+    }
+
+    fn won(end: Offset, watermark_ms: i64) -> Sealed {
+        Sealed { end, watermark_ms, ours: true }
+    }
+
+    #[test]
+    fn rows_are_sealed_by_size_at_once_and_by_age_later() {
+        let mut gather = gather(1 << 20);
+        gather.take(0, vec![row(0, 10)], 1, ZERO).unwrap();
+        gather.take(1, vec![row(0, 20_000)], 1, ZERO).unwrap();
+        assert_eq!(ready(&mut gather, ZERO, &[]), [(1, 0, 1)]);
+        assert_eq!(gather.next_due(&BTreeSet::new()), Some(AGE));
+        assert_eq!(ready(&mut gather, AGE, &[]), [(0, 0, 1)]);
+        assert_eq!(ready(&mut gather, AGE * 9, &[]), [], "one seal of a partition at a time");
+    }
+
+    #[test]
+    fn without_rows_a_segment_waits_for_idle_unless_a_sealed_row_waits_for_it() {
+        let mut gather = gather(1 << 20);
+        gather.take(0, vec![mark(0, 100)], 1, ZERO).unwrap();
+        assert_eq!(ready(&mut gather, AGE, &[101]), [], "the watermark does not pass what is waited for");
+        assert_eq!(ready(&mut gather, AGE, &[100]), [(0, 0, 1)]);
+        assert_eq!(gather.sealed(0, 1, &won(1, 100), AGE), Then::GoOn);
+        gather.take(0, vec![mark(1, 200)], 2, AGE).unwrap();
+        assert_eq!(ready(&mut gather, AGE, &[100]), [], "that was passed before");
+        assert_eq!(ready(&mut gather, AGE + IDLE, &[]), [(0, 1, 2)]);
+    }
+
+    #[test]
+    fn over_the_budget_the_largest_is_sealed_first_and_counts_until_it_is_out() {
+        let mut gather = gather(4_000);
+        gather.take(0, vec![row(0, 900)], 1, ZERO).unwrap();
+        assert!(!gather.is_full());
+        gather.take(1, vec![row(0, 1_500)], 1, ZERO).unwrap();
+        assert!(gather.is_full());
+        assert_eq!(ready(&mut gather, ZERO, &[]), [(1, 0, 1)]);
+        assert!(gather.is_full(), "what is being sealed still takes room");
+        gather.sealed(1, 2, &won(1, 0), ZERO);
+        assert!(!gather.is_full());
+    }
+
+    #[test]
+    fn a_refused_seal_goes_on_at_the_winners_end_and_forgets_what_was_read() {
+        let mut gather = gather(1 << 20);
+        gather.take(0, vec![row(0, 20_000)], 1, ZERO).unwrap();
+        assert_eq!(ready(&mut gather, ZERO, &[]), [(0, 0, 1)]);
+        gather.take(0, vec![row(1, 10)], 2, ZERO).unwrap();
+        let lost = Sealed { end: 7, watermark_ms: 70, ours: false };
+        assert_eq!(gather.sealed(0, 1, &lost, ZERO), Then::ReadFrom(7));
+        assert_eq!((gather.state(0), gather.bytes()), (Some((7, 70, 7)), 0));
+        gather.take(0, vec![row(6, 10), row(8, 10)], 9, ZERO).unwrap();
+        assert_eq!(ready(&mut gather, AGE, &[]), [(0, 7, 9)]);
+    }
+
+    #[test]
+    fn a_seal_from_before_a_revocation_says_nothing_about_the_partition_now() {
+        let mut gather = gather(1 << 20);
+        gather.take(0, vec![row(0, 20_000)], 1, ZERO).unwrap();
+        assert_eq!(ready(&mut gather, ZERO, &[]), [(0, 0, 1)]);
+        gather.drop(0);
+        gather.assign(0, 5, 50, ZERO);
+        assert_eq!(gather.sealed(0, 1, &Sealed { end: 1, watermark_ms: 1, ours: false }, ZERO), Then::GoOn);
+        assert_eq!(gather.state(0), Some((5, 50, 5)));
     }
 }

@@ -359,3 +359,6 @@ fn row_of(raw: &mut Bytes) -> Option<StoredRow> {
     let payload = row.split_off(key_bytes);
     Some(StoredRow { key: row, process_ms, version, payload })
 }
+
+#[cfg(test)]
+mod tests;

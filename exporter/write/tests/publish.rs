@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_clock::ManualClock;
-use millrace_exporter_write::{Account, Config};
+use millrace_exporter_write::visible::Visible;
+use millrace_exporter_write::{Account, Config, limits};
 use millrace_schemas::export::Manifest;
+use millrace_schemas::layout::{AccountId, ExportType};
 use proptest::prelude::*;
-use support::script::{RowId, Script};
+use support::script::{Doing, RowId, Script};
+use support::store::scramble;
 use support::{DAY_1, DAY_MS, Exporter, Folder, account, parquet, published};
+use tokio_util::sync::CancellationToken;
 
 const HOUR: i64 = 3_600_000;
 
@@ -171,5 +175,60 @@ fn is_late(key: &str) -> bool {
     key.contains("date=2026-03-12") && key.ends_with(".parquet") && {
         let (start, length) = slot_of(key);
         start + length > 2 * HOUR
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_larger_than_the_memory_is_merged_as_a_stream_to_the_same_bytes() {
+    let mut script = Script::new(2);
+    let visitors: Vec<String> = (0..40).map(|number| format!("visitor-{number}")).collect();
+    for number in 0..1_200_u64 {
+        // Names that do not compress, so that segments have many blocks.
+        let noise: String = (0..40).map(|part| format!("{:016x}", scramble(number * 100 + part))).collect();
+        let process_ms = DAY_1 + i64::try_from(number).unwrap() * 60_000;
+        let visitor = &visitors[usize::try_from(scramble(number) % 40).unwrap()];
+        let doing = Doing { account: "busy", visitor, uuid: &noise, timestamp_ms: process_ms, process_ms };
+        script.converted(doing, Some(["x", "y"][usize::try_from(number % 2).unwrap()]));
+    }
+    script.watermarks(DAY_1 + DAY_MS);
+    let slot = |seconds| Some(Duration::from_secs(seconds));
+    let run = async |config: Config| {
+        let (folder, clock) = (Folder::new(), ManualClock::at(0));
+        let exporter = Exporter::start(&script.log(100), folder.store(), &[account("busy", DAY_1)], &clock, config, 1);
+        published(&exporter, &clock, DAY_1 + DAY_MS).await;
+        exporter.stop().await.unwrap();
+        folder.exported().await
+    };
+    for slot in [slot(21_600), slot(600)] {
+        let config = Config { slot, rows_per_file: 70, ..Config::default() };
+        let roomy = run(config.clone()).await;
+        let tight = run(Config { memory_bytes: limits::MEMORY_BYTES_MIN, ..config }).await;
+        assert_eq!(roomy.keys().collect::<Vec<_>>(), tight.keys().collect::<Vec<_>>());
+        assert!(roomy == tight, "the same keys, but not the same bytes");
+        assert_eq!(rows_of(&roomy).values().map(Vec::len).sum::<usize>(), 1_200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_learn_what_is_complete_and_which_days_are_closed() {
+    let mut script = Script::new(2);
+    let doing = Doing { account: "slow", visitor: "v", uuid: "u", timestamp_ms: DAY_1, process_ms: DAY_1 + 5 };
+    script.converted(doing, Some("x"));
+    script.watermarks(DAY_1 + DAY_MS);
+    script.watermarks(DAY_1 + DAY_MS + 90 * 60_000 + 30_000);
+    let (folder, clock) = (Folder::new(), ManualClock::at(0));
+    let exporter = Exporter::start(&script.log(1), folder.store(), &accounts(), &clock, Config::default(), 1);
+    published(&exporter, &clock, DAY_1 + DAY_MS + 90 * 60_000).await;
+    exporter.stop().await.unwrap();
+
+    let visible = Visible::new(folder.store(), clock, CancellationToken::new(), "test-log", 2);
+    let complete = async |id: &str| visible.complete_through(&AccountId::parse(id).unwrap()).await.unwrap();
+    assert_eq!(complete("a").await, Some(DAY_1 + DAY_MS + 90 * 60_000));
+    assert_eq!(complete("slow").await, Some(DAY_1 + DAY_MS + HOUR), "its slots are an hour long");
+    let nothing = Visible::new(folder.store(), ManualClock::at(0), CancellationToken::new(), "no-log", 2);
+    assert_eq!(nothing.complete_through(&AccountId::parse("a").unwrap()).await.unwrap(), None);
+    for of_type in [ExportType::Decisions, ExportType::Events, ExportType::Rejected] {
+        let days = visible.closed_days(&AccountId::parse("silent").unwrap(), of_type).await.unwrap();
+        assert_eq!(days.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2026-03-10"]);
     }
 }
