@@ -104,11 +104,12 @@ pub(super) async fn a_delivery_that_was_not_waited_for_is_not_lost(rig: Box<dyn 
         })
     };
     let mut got = Vec::new();
-    let mut patience = 0;
+    let mut wait = 0;
     while got.len() < 50 {
-        // Waits of all lengths, most of them too short.
-        patience = (patience + 1) % 7;
-        match tokio::time::timeout(Duration::from_micros(patience * 150), consumer.next()).await {
+        // Waits of all lengths, most of them too short; longer ones in time, for logs and machines that are slow.
+        wait += 1;
+        let patience = Duration::from_micros(wait % 7 * (100 + wait));
+        match tokio::time::timeout(patience, consumer.next()).await {
             Ok(Ok(Delivery::Records { records, .. })) => got.extend(texts(&records)),
             Ok(Ok(Delivery::End { .. })) | Err(_) => tokio::task::yield_now().await,
             Ok(other) => panic!("only records and ends are due: {other:?}"),

@@ -16,13 +16,15 @@
 //! `start` and `end` are the partition's offset chain: a reader that meets a chunk whose `start` is not the `end` it came
 //! from has found a hole.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{NewRecord, Offset, Record};
 
 const VERSION: u8 = 1;
 const CHECKED_FROM: usize = 1 + 8;
+/// What a chunk takes in memory beside its bytes: itself, the buffer's count, the allocator's share.
+const OVERHEAD_BYTES: usize = 160;
 const HEADER_BYTES: usize = CHECKED_FROM + 8 + 8 + 4 + 8 + 8;
 
 /// What a chunk says about itself.
@@ -61,14 +63,12 @@ pub(super) fn key_for(from: Offset) -> [u8; 8] {
 pub(super) struct Builder {
     start: Offset,
     count: u32,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
 }
 
 impl Builder {
     pub(super) fn at(start: Offset) -> Self {
-        let mut bytes = BytesMut::with_capacity(4096);
-        bytes.resize(HEADER_BYTES, 0);
-        Self { start, count: 0, bytes }
+        Self { start, count: 0, bytes: vec![0; HEADER_BYTES] }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,7 +98,9 @@ impl Builder {
         front.put_i64_le(header.max_time_ms);
         let checksum = xxh3_64(&bytes[CHECKED_FROM..]);
         bytes[1..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
-        Chunk { header, bytes: bytes.freeze() }
+        // It may live in memory for long, among many that are small.
+        bytes.shrink_to_fit();
+        Chunk { header, bytes: bytes.into() }
     }
 }
 
@@ -123,6 +125,11 @@ impl Chunk {
             max_time_ms: number(37).cast_signed(),
         };
         Ok(Self { header, bytes })
+    }
+
+    /// The memory it takes, about.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len() + OVERHEAD_BYTES
     }
 
     /// The bytes to store.
@@ -192,12 +199,12 @@ impl Records<'_> {
     }
 }
 
-fn put_varint(bytes: &mut BytesMut, mut value: u64) {
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        bytes.put_u8((value & 0x7f) as u8 | 0x80);
+        bytes.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    bytes.put_u8(value as u8);
+    bytes.push(value as u8);
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Tail {
             self.chunks.clear();
             self.bytes = 0;
         }
-        self.bytes += chunk.stored().len();
+        self.bytes += chunk.weight();
         self.chunks.push_back(chunk);
     }
 
@@ -30,7 +30,7 @@ impl Tail {
     /// Forgets the oldest chunk.
     pub(super) fn forget_oldest(&mut self) {
         if let Some(oldest) = self.chunks.pop_front() {
-            self.bytes -= oldest.stored().len();
+            self.bytes -= oldest.weight();
         }
     }
 
@@ -68,7 +68,7 @@ mod tests {
         let mut tail = Tail::default();
         (0..10).for_each(|n| tail.push(chunk(n * 2)));
         (0..7).for_each(|_| tail.forget_oldest());
-        assert_eq!(tail.bytes(), 3 * chunk(0).stored().len());
+        assert_eq!(tail.bytes(), 3 * chunk(0).weight());
         assert!(tail.from(13, usize::MAX).is_none(), "forgotten");
         let starts = |from| tail.from(from, usize::MAX).unwrap().iter().map(|c| c.header.start).collect::<Vec<_>>();
         assert_eq!(starts(14), [14, 16, 18]);
