@@ -70,3 +70,12 @@ pub const AUDIT_TRIES: usize = 3;
 pub const AUDIT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long stopping waits for the last counted validations to be written.
 pub const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// The most days a scope's range may name.
+pub const SCOPE_DAYS_MAX: i64 = 400;
+/// The longest key or prefix a scope looks at, in bytes; S3's own bound.
+pub const SCOPE_KEY_BYTES_MAX: usize = 1_024;
+/// The longest session token that is looked at, in bytes.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 2_048;
+/// The most server keys accepted at once.
+pub const SERVER_KEYS_MAX: usize = 16;

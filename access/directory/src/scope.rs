@@ -12,10 +12,7 @@ use std::fmt;
 use chrono::NaiveDate;
 use millrace_schemas::layout::{self, AccountId, ExportType};
 
-/// The most days a range may name.
-pub const DAYS_MAX: i64 = 400;
-/// The longest key or prefix, in bytes; S3's own bound.
-pub const KEY_BYTES_MAX: usize = 1_024;
+use crate::limits::{SCOPE_DAYS_MAX, SCOPE_KEY_BYTES_MAX};
 
 /// What a credential may read, validated: an account; or one of its types; or one or several days of that type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +48,8 @@ pub enum ScopeError {
     /// The range ends before it begins.
     #[error("the range of dates ends before it begins")]
     Backwards,
-    /// The range is longer than [`DAYS_MAX`].
-    #[error("the range of dates is longer than {DAYS_MAX} days")]
+    /// The range is longer than [`SCOPE_DAYS_MAX`](crate::limits::SCOPE_DAYS_MAX).
+    #[error("the range of dates is longer than {SCOPE_DAYS_MAX} days")]
     TooManyDays,
 }
 
@@ -168,7 +165,7 @@ impl Scope {
         let root = self.root();
         let rest = asked.strip_prefix(&root)?;
         let below = rest.trim_start_matches('/');
-        (asked.len() <= KEY_BYTES_MAX).then(|| (format!("{root}{below}"), rest.len() - below.len()))
+        (asked.len() <= SCOPE_KEY_BYTES_MAX).then(|| (format!("{root}{below}"), rest.len() - below.len()))
     }
 
     fn holds_day_of(&self, key: &str) -> bool {
@@ -249,7 +246,7 @@ fn parse_days(text: &str) -> Result<(NaiveDate, NaiveDate), ScopeError> {
     let (first, last) = (parse_day(first).ok_or(ScopeError::BadDate)?, parse_day(last).ok_or(ScopeError::BadDate)?);
     match (last - first).num_days() + 1 {
         ..1 => Err(ScopeError::Backwards),
-        1..=DAYS_MAX => Ok((first, last)),
+        1..=SCOPE_DAYS_MAX => Ok((first, last)),
         _ => Err(ScopeError::TooManyDays),
     }
 }

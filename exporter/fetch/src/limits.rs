@@ -32,6 +32,8 @@ pub const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const USER_AGENT_BYTES_MAX: usize = 256;
 /// Days a status answer lists per type, the newest.
 pub const STATUS_DAYS_MAX: usize = 400;
+/// How far back the newest published record is looked for at first.
+pub const STATUS_LATELY: Duration = Duration::from_secs(24 * 3_600);
 /// Days whose end is looked for at once.
 pub const STATUS_LOOKS: usize = 16;
 /// What a client is told to wait when we cannot answer now.

@@ -8,7 +8,7 @@ use millrace_schemas::partition;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::limits::{STATUS_DAYS_MAX, STATUS_LOOKS};
+use crate::limits::{STATUS_DAYS_MAX, STATUS_LATELY, STATUS_LOOKS};
 use crate::shelf::is_absent;
 
 /// It cannot be told what is visible.
@@ -31,9 +31,16 @@ pub(crate) async fn complete_through(
     log_id: &str,
     shards: u32,
     account: &AccountId,
+    now_ms: i64,
 ) -> Result<Option<i64>, ProgressError> {
     let shard = partition::of_account(account.as_str(), shards);
-    let Some(through_ms) = newest_published(store, log_id, shard).await? else { return Ok(None) };
+    // Records pile up, so the latest are looked at first.
+    let lately = layout::published_key(log_id, shard, (now_ms - STATUS_LATELY.as_millis() as i64).max(0));
+    let newest = match newest_published(store, log_id, shard, &lately).await? {
+        None => newest_published(store, log_id, shard, &layout::published_prefix(log_id, shard)).await?,
+        newest => newest,
+    };
+    let Some(through_ms) = newest else { return Ok(None) };
     let day = layout::date_of(through_ms);
     if layout::start_of(day) == through_ms {
         return Ok(Some(through_ms)); // midnight ends a slot of every length
@@ -43,9 +50,14 @@ pub(crate) async fn complete_through(
     Ok(Some(plan.complete_through_ms(account.as_str(), through_ms)))
 }
 
-async fn newest_published(store: &dyn ObjectStore, log_id: &str, shard: u32) -> Result<Option<i64>, ProgressError> {
+async fn newest_published(
+    store: &dyn ObjectStore,
+    log_id: &str,
+    shard: u32,
+    after: &str,
+) -> Result<Option<i64>, ProgressError> {
     let prefix = Path::parse(layout::published_prefix(log_id, shard))?;
-    let mut records = store.list(Some(&prefix));
+    let mut records = store.list_with_offset(Some(&prefix), &Path::parse(after)?);
     let mut newest = None;
     while let Some(record) = records.next().await {
         match record {

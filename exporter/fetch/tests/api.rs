@@ -288,6 +288,31 @@ async fn every_minting_is_written_down_first_and_without_a_secret() {
 }
 
 #[tokio::test]
+async fn a_long_user_agent_is_cut_in_the_audit_trail() {
+    let desk = Desk::new().await;
+    let (_, _, token) = desk.person(Role::Analyst).await;
+    let (bearer, bound) = (format!("Bearer {token}"), millrace_exporter_fetch::limits::USER_AGENT_BYTES_MAX);
+    let headers = [("authorization", bearer.as_str()), ("user-agent", &"x".repeat(bound + 1))];
+    assert_eq!(desk.ask(Method::GET, PATH, &headers).await.status, StatusCode::OK);
+    let entries = desk.house.world.audit();
+    assert!(entries.iter().any(|entry| entry.user_agent == "x".repeat(bound)));
+}
+
+#[tokio::test]
+async fn a_status_lists_the_newest_days_only() {
+    let desk = Desk::new().await;
+    let (_, _, token) = desk.person(Role::Analyst).await;
+    let bound = millrace_exporter_fetch::limits::STATUS_DAYS_MAX;
+    let first = chrono::NaiveDate::from_ymd_opt(2024, 1, 1).unwrap();
+    for day in first.iter_days().take(bound + 3) {
+        desk.house.put(&format!("v1/account_id=12/type=events/date={day}/_SUCCESS"), "").await;
+    }
+    let answer = desk.get("/v2/export/status", &token).await;
+    let days = answer.body["closed"]["events"].as_array().unwrap().clone();
+    assert_eq!((days.len(), &days[0]), (bound, &json!("2024-01-04")));
+}
+
+#[tokio::test]
 async fn a_denial_is_written_down_too() {
     let desk = Desk::new().await;
     let (_, _, token) = desk.person(Role::Viewer).await;

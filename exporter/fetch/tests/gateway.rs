@@ -460,11 +460,43 @@ async fn a_file_in_progress_is_not_there() {
 #[tokio::test]
 async fn a_gateway_that_stops_finishes_what_it_took() {
     let (house, gateway) = open().await;
+    let text = "0123456789abcdef".repeat(2 << 20); // more than sockets hold
+    house.put(PART, &text).await;
     let credential = house.credential(None, None);
-    assert_eq!(object(&house, &gateway, &credential, PART).send().await.status, 200);
+    let (target, headers) = object(&house, &gateway, &credential, PART).signed();
+    let stream = support::wire::begin(gateway.address, "GET", &target, &headers).await;
+    stream.readable().await.unwrap();
     house.world.stop.cancel();
+    let closed = async {
+        while tokio::net::TcpStream::connect(gateway.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(support::directory::DEADLINE, closed).await.expect("takes no more");
+    assert!(!gateway.running.is_finished(), "an answer is under way");
+    let answer = support::wire::rest(stream).await;
+    assert!(answer.body == text, "{} of {} bytes", answer.body.len(), text.len());
     tokio::time::timeout(support::directory::DEADLINE, gateway.running).await.expect("stops in time").unwrap();
-    assert!(tokio::net::TcpStream::connect(gateway.address).await.is_err(), "the port is free again");
+}
+
+#[tokio::test]
+async fn a_gateway_does_not_wait_for_ever_for_a_client_that_reads_nothing() {
+    let (house, gateway) = open().await;
+    house.put(PART, &"0123456789abcdef".repeat(2 << 20)).await;
+    let credential = house.credential(None, None);
+    let (target, headers) = object(&house, &gateway, &credential, PART).signed();
+    let stream = support::wire::begin(gateway.address, "GET", &target, &headers).await;
+    stream.readable().await.unwrap();
+    house.world.stop.cancel();
+    let mut running = gateway.running;
+    let stopped = async {
+        while !running.is_finished() {
+            house.world.clock.advance(millrace_exporter_fetch::limits::DRAIN_WAIT);
+            tokio::task::yield_now().await;
+        }
+        (&mut running).await.unwrap();
+    };
+    tokio::time::timeout(support::directory::DEADLINE, stopped).await.expect("stops in time");
 }
 
 #[tokio::test]

@@ -52,6 +52,27 @@ async fn a_day_lists_its_experiments_as_folders() {
 }
 
 #[tokio::test]
+async fn many_folders_come_all_and_in_order_and_empty_ones_not() {
+    let house = House::new().await;
+    let names: Vec<String> = (100..140).map(|number| number.to_string()).collect();
+    day(&house, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for empty in ["000", "115-", "999"] {
+        std::fs::create_dir(house.folder.path().join(format!("{DAY}experiment={empty}"))).unwrap();
+    }
+    let gateway = house.gateway().await;
+    let credential = house.credential(None, None);
+    let request =
+        |most: &str| listing(&house, &gateway, &credential, DAY).query("delimiter", "/").query("max-keys", most);
+    let folders: Vec<String> = names.iter().map(|name| format!("<Prefix>{DAY}experiment={name}/</Prefix>")).collect();
+    let all = request("1000").send().await;
+    assert_eq!(all.elements("CommonPrefixes"), folders);
+    let marker = format!("{DAY}experiment=119/");
+    let rest = request("10").query("marker", &marker).send().await;
+    assert_eq!(rest.elements("CommonPrefixes"), folders[20..30]);
+    assert_eq!(rest.element("IsTruncated"), Some("true"));
+}
+
+#[tokio::test]
 async fn version_2_pages_with_tokens_and_version_1_with_markers() {
     let house = House::new().await;
     day(&house, &["1", "2", "3"]).await;

@@ -13,11 +13,10 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use super::Lifetime;
+use crate::limits::SERVER_KEYS_MAX;
 
 /// The random bytes one server key takes: 4 name it, 32 are its secret.
 pub const KEY_ENTROPY_BYTES: usize = 36;
-/// The most keys accepted at once.
-const KEYS_MAX: usize = 16;
 /// How every access key id begins, so that a person sees whose it is.
 const ACCESS_KEY_PREFIX: &str = "MR";
 
@@ -56,7 +55,7 @@ pub enum KeysError {
     #[error("server key {0}: the first key signs, the others are retired")]
     Order(usize),
     /// More than can be meant.
-    #[error("there are more than {KEYS_MAX} server keys")]
+    #[error("there are more than {SERVER_KEYS_MAX} server keys")]
     TooMany,
 }
 
@@ -78,7 +77,7 @@ impl ServerKeys {
         let signing = ServerKey::generate(entropy)?;
         let mut retired = vec![ServerKey { retired_ms: Some(now_ms), ..self.signing }];
         retired.extend(self.retired.into_iter().filter(|key| key.is_accepted(now_ms)));
-        retired.truncate(KEYS_MAX - 1);
+        retired.truncate(SERVER_KEYS_MAX - 1);
         Ok(Self { signing, retired })
     }
 
@@ -99,7 +98,7 @@ impl ServerKeys {
             }
             keys.push(key);
         }
-        if keys.len() > KEYS_MAX {
+        if keys.len() > SERVER_KEYS_MAX {
             return Err(KeysError::TooMany);
         }
         let mut keys = keys.into_iter();

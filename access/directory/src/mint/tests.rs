@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::limits::{SERVER_KEYS_MAX, SESSION_TOKEN_BYTES_MAX};
 use crate::{Principal, Profile, Role, Scopes};
 
 const NOW: i64 = 1_591_022_807_394;
@@ -173,6 +174,29 @@ fn keys_that_are_weak_or_malformed_are_refused() {
     assert_eq!(parse(&format!("0badcafe {} -", "ab".repeat(31))), Err(KeysError::Form(1)));
     assert_eq!(parse(&format!("0badcafe {} -", "00".repeat(32))), Err(KeysError::Weak(1)));
     assert_eq!(ServerKeys::generate([7; KEY_ENTROPY_BYTES]).map(|_| ()), Err(KeysError::Weak(1)));
+}
+
+#[test]
+fn at_most_so_many_keys_are_accepted_at_once() {
+    let mut keys = keys(1);
+    for seed in 2..40 {
+        keys = keys.rotate(entropy(seed), NOW).unwrap();
+    }
+    let text = keys.to_secret_text();
+    assert_eq!(text.expose_secret().lines().count(), 1 + SERVER_KEYS_MAX, "a comment, and the newest keys");
+    assert!(ServerKeys::parse(text.expose_secret()).is_ok());
+    let one_more = format!("{}ffffffff {} 5\n", text.expose_secret(), hex::encode(entropy::<32>(200)));
+    assert_eq!(ServerKeys::parse(&one_more).map(|_| ()), Err(KeysError::TooMany));
+}
+
+#[test]
+fn a_token_that_is_too_long_is_not_looked_at() {
+    let keys = keys(1);
+    let credential = minted(&keys, scope(None, None), 7);
+    let token = credential.session_token.expose_secret();
+    assert!(token.len() < SESSION_TOKEN_BYTES_MAX / 2, "{} bytes", token.len());
+    let long = format!("{token}{}", "A".repeat(SESSION_TOKEN_BYTES_MAX));
+    assert_eq!(verify(&long, &credential.access_key_id, &keys, NOW), Err(TokenError::Invalid));
 }
 
 #[test]

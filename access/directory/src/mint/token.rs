@@ -6,12 +6,11 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{ServerKey, ServerKeys};
+use crate::limits::SESSION_TOKEN_BYTES_MAX;
 use crate::scope::Scope;
 
 const ISSUER: &str = "millrace";
 const AUDIENCE: &str = "millrace-gateway";
-/// The longest token that is looked at, in bytes.
-const TOKEN_BYTES_MAX: usize = 2_048;
 
 /// What the token holds. The secret is not among it, nor derivable from it.
 #[derive(Serialize, Deserialize)]
@@ -78,7 +77,7 @@ pub(super) fn sign(claims: &Claims, key: &ServerKey) -> Result<String, jsonwebto
 
 pub(super) fn verify(token: &str, access_key_id: &str, keys: &ServerKeys, now_ms: i64) -> Result<Verified, TokenError> {
     let invalid = |_| TokenError::Invalid;
-    if token.len() > TOKEN_BYTES_MAX {
+    if token.len() > SESSION_TOKEN_BYTES_MAX {
         return Err(TokenError::Invalid);
     }
     let kid = decode_header(token).map_err(invalid)?.kid.ok_or(TokenError::Invalid)?;

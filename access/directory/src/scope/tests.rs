@@ -147,7 +147,7 @@ fn dots_and_slashes_inside_are_refused_and_slashes_after_the_account_are_one() {
     assert!(!scope.allows_prefix("v1/account_id=12/type=events//"));
     assert!(!scope.allows_prefix("v1/account_id=12/.."));
     assert!(scope.allows_prefix("v1/account_id=12/type=dec"));
-    assert!(!scope.allows_key(&format!("v1/account_id=12/{}", "x".repeat(KEY_BYTES_MAX))));
+    assert!(!scope.allows_key(&format!("v1/account_id=12/{}", "x".repeat(SCOPE_KEY_BYTES_MAX))));
 }
 
 #[test]

@@ -41,8 +41,9 @@ async fn status(services: &Services, parts: &Parts) -> Result<Answer, ApiError> 
     Grant::authorise(everything, &principal).map_err(|denied| ApiError::Forbidden(denied.to_string()))?;
     let store = services.store.as_ref();
     let unavailable = |error: progress::ProgressError| ApiError::Unavailable(error.to_string());
+    let (log_id, now_ms) = (&services.log_id, services.clock.now_ms());
     let complete_ms =
-        progress::complete_through(store, &services.log_id, services.shards, account).await.map_err(unavailable)?;
+        progress::complete_through(store, log_id, services.shards, account, now_ms).await.map_err(unavailable)?;
     let mut closed = BTreeMap::new();
     for export in [ExportType::Decisions, ExportType::Events, ExportType::Rejected] {
         let days = progress::closed_days(store, account, export).await.map_err(unavailable)?;

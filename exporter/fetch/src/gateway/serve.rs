@@ -120,3 +120,24 @@ impl S3 for Gateway {
         Ok(S3Response::new(dto::GetBucketLocationOutput::default()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_too_many_waits_until_another_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let room = Arc::new(Semaphore::new(1));
+        let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let (_first, permit) = accept(&listener, &room).await.unwrap();
+        let second = accept(&listener, &room);
+        tokio::pin!(second);
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut second).await.is_err(), "no room");
+        drop(permit);
+        assert!(tokio::time::timeout(Duration::from_secs(5), second).await.is_ok(), "room again");
+    }
+}

@@ -89,6 +89,12 @@ impl Request {
 
     /// Signs in the header and sends.
     pub async fn send(&self) -> Answer {
+        let (target, headers) = self.signed();
+        send(self.address, &self.method, &target, &headers).await
+    }
+
+    /// The target and the headers, signed.
+    pub fn signed(&self) -> (String, Vec<(String, String)>) {
         let (time, day) = self.dates();
         let mut headers = self.headers.clone();
         headers.push(("host".into(), self.host.clone()));
@@ -104,7 +110,7 @@ impl Request {
         headers.extend(self.unsigned.clone());
         let query = canonical_query(&self.query);
         let target = if query.is_empty() { self.target_path() } else { format!("{}?{query}", self.target_path()) };
-        send(self.address, &self.method, &target, &headers).await
+        (target, headers)
     }
 
     /// The presigned target, path and query.

@@ -41,20 +41,27 @@ impl Answer {
 
 /// Sends one request on a connection of its own.
 pub async fn send(address: SocketAddr, method: &str, target: &str, headers: &[(String, String)]) -> Answer {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let mut head = format!("{method} {target} HTTP/1.1\r\n");
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("connection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut bytes = Vec::new();
-        // A refusal of a too large head may come with a reset behind it.
-        let _ = stream.read_to_end(&mut bytes).await;
-        read(&String::from_utf8_lossy(&bytes))
-    };
-    tokio::time::timeout(DEADLINE, exchange).await.expect("an answer in time")
+    rest(begin(address, method, target, headers).await).await
+}
+
+/// Sends one request and leaves the answer to be read.
+pub async fn begin(address: SocketAddr, method: &str, target: &str, headers: &[(String, String)]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut head = format!("{method} {target} HTTP/1.1\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// The answer on a connection.
+pub async fn rest(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    // A refusal of a too large head may come with a reset behind it.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an answer in time");
+    read(&String::from_utf8_lossy(&bytes))
 }
 
 fn read(text: &str) -> Answer {
