@@ -56,6 +56,8 @@ pub(crate) async fn connect(
     let urls = urls(&listeners)?;
     let store = ground::open_store(&folder)?;
     let node = start_directory(&log, &clock, parts).await?;
+    let trouble = Arc::clone(&log);
+    parts.readiness().probe("log", move || trouble.trouble().map_or(Ok(()), Err));
     let shared = Shared {
         auditor: Arc::new(Auditor::new(log.clone(), Arc::clone(&clock))),
         secrets: Arc::new(SystemSecrets),

@@ -14,8 +14,9 @@ pub const HEAD_WAIT: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted (out of file handles, mostly).
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The share of the stop's deadline that requests under way get; the parts behind them get the rest.
-pub const DRAIN_PERCENT: u32 = 40;
+/// How much of the stop's deadline may be over, in percent, when the doors, the processor, the exporter and the rest are cut off:
+/// no part takes the time of those behind it.
+pub const STOP_PERCENT: [u32; 4] = [40, 70, 85, 100];
 
 /// How long a command waits for the running process to answer on the control socket.
 pub const CONTROL_WAIT: Duration = Duration::from_secs(30);

@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
-use crate::limits::DRAIN_PERCENT;
+use crate::limits::STOP_PERCENT;
 
 /// When a part is stopped. Data goes from the first stage to the last, so each stage finishes what the one before it left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Takes requests. Its share of the deadline is bounded: a slow reader must not take the others' time.
+    /// Takes requests.
     Doors,
     /// Folds what was taken, and commits.
     Processor,
@@ -97,17 +97,17 @@ impl Parts {
 
     async fn stop(self, deadline: Duration) -> Result<(), Failure> {
         let now = Instant::now();
-        let (drained, over) = (now + deadline * DRAIN_PERCENT / 100, now + deadline);
         let (mut late, mut failed) = (Vec::new(), None);
         let mut parts = self.parts;
         for stage in STAGES {
             self.stops[stage as usize].cancel();
-            let until = if stage == Stage::Doors { drained } else { over };
+            let until = now + deadline * STOP_PERCENT[stage as usize] / 100;
             let (mut of_stage, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.stage == stage);
             parts = rest;
             for part in &mut of_stage {
                 match timeout_at(until, &mut part.task).await {
                     Ok(ended) => {
+                        tracing::debug!(part = part.name, "stopped");
                         if let Err(reason) = outcome(ended) {
                             tracing::error!(part = part.name, reason, "a part did not stop well");
                             failed.get_or_insert(Failure::Part { part: part.name, reason });
@@ -208,7 +208,7 @@ mod tests {
         obedient(&mut parts, "log", Stage::Ground, &stopped);
         let stop = CancellationToken::new();
         stop.cancel();
-        let ended = tokio::time::timeout(SOON, parts.run(stop, Duration::from_millis(100))).await;
+        let ended = tokio::time::timeout(SOON, parts.run(stop, Duration::from_secs(1))).await;
         assert_eq!(ended.expect("within its deadline"), Err(Failure::Late(vec!["exporter"])));
         assert_eq!(*stopped.lock().unwrap(), ["log"], "the others still stop");
     }
