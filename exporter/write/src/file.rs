@@ -100,7 +100,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn arrow_writer(schema: SchemaRef, head: &FileHead) -> Result<ArrowWriter<Vec<u8>>, Error> {
+pub(crate) fn arrow_writer(schema: SchemaRef, head: &FileHead) -> Result<ArrowWriter<Vec<u8>>, Error> {
     let compression = match head.codec {
         Codec::Snappy => Compression::SNAPPY,
         Codec::Zstd => Compression::ZSTD(ZstdLevel::try_new(1)?),

@@ -37,6 +37,8 @@ mod file;
 mod follow;
 mod gather;
 pub mod limits;
+#[doc(hidden)]
+pub mod measured;
 mod merge;
 pub mod metrics;
 mod plan;

@@ -15,7 +15,7 @@ pub struct Progress(Mutex<Snapshot>);
 pub struct Snapshot {
     /// By partition of the enriched topic.
     pub partitions: BTreeMap<Partition, SealedThrough>,
-    /// By shard: log time, ms, up to which every slot is out.
+    /// By shard: log time, ms, up to which every slot is out. A shard that never had an account is not among them.
     pub published_through_ms: BTreeMap<u32, i64>,
 }
 

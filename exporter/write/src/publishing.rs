@@ -59,7 +59,9 @@ impl Publishing {
         loop {
             for shard in &mut shards {
                 while self.step(shard, &mut follower).await? {}
-                self.progress.published(shard.number, shard.through_ms);
+                if shard.through_ms > 0 {
+                    self.progress.published(shard.number, shard.through_ms);
+                }
             }
             let oldest = shards.iter().map(|shard| start_of(date_of(shard.through_ms))).min().unwrap_or_default();
             follower.forget_before(oldest);

@@ -1,5 +1,7 @@
 //! Crashes, zombies and failing stores: none shows outside.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

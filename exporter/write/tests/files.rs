@@ -1,5 +1,7 @@
 //! What a single file looks like to a reader, and where the bounds cut.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::time::Duration;

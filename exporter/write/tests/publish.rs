@@ -1,5 +1,7 @@
 //! What comes out, whatever way it was sealed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -200,12 +200,12 @@ impl Script {
             let dice = scramble(seed.wrapping_mul(1_000_003) ^ number);
             let now =
                 from_ms + step * i64::try_from(number).unwrap() + i64::try_from(dice % step.unsigned_abs()).unwrap();
-            if dice % 3 == 0 {
+            if dice.is_multiple_of(3) {
                 held.push((dice, now));
             } else {
                 script.happen(dice, number, now);
             }
-            if scramble(dice) % 4 == 0 {
+            if scramble(dice).is_multiple_of(4) {
                 let release = held.iter().take_while(|(_, process_ms)| *process_ms < now - step).count();
                 for (dice, process_ms) in held.drain(..release) {
                     script.convert(dice, process_ms);
