@@ -13,7 +13,7 @@ use millrace_harness::{Export, Follower, Launch, Server, until};
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
-const VISIBLE: Duration = Duration::from_secs(20);
+const VISIBLE: Duration = Duration::from_secs(45);
 
 async fn started(home: &tempfile::TempDir) -> Server {
     Launch::new(BINARY, &home.path().join("data")).fast().start().await
@@ -93,7 +93,8 @@ async fn status_tells_of_a_folder_nothing_runs_in() {
 async fn load_fetches_each_file_once_and_checks_it() {
     let home = tempfile::tempdir().unwrap();
     let server = started(&home).await;
-    let names: Vec<Value> = (0..3).map(|n| conversion("ann", &format!("loaded-{n}"), &format!("name-{n}"), 1)).collect();
+    let names: Vec<Value> =
+        (0..3).map(|n| conversion("ann", &format!("loaded-{n}"), &format!("name-{n}"), 1)).collect();
     server.api().post_taken(&batch(server.demo().account(), names)).await;
     let export = Export::open(server.demo()).await.unwrap();
     let listed = until("three files", VISIBLE, async || {
@@ -138,7 +139,7 @@ async fn secrets_are_in_no_log_line_and_in_no_readable_file() {
     let launch = server.launch().clone();
     assert!(server.terminate().await.success());
 
-    for file in ["demo.env", "server-keys.json"] {
+    for file in ["demo.env", "server-keys"] {
         let mode = std::fs::metadata(launch.data().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }

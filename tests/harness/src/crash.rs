@@ -16,7 +16,7 @@ const LIFE: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::fr
 
 /// Kills the server `kills` times under load, takes a listing before each kill, and compares at the end.
 ///
-/// The load is small: what is shown is what happens around a kill, not speed.
+/// Requests are small and many, so that some are on their way at every kill.
 ///
 /// # Panics
 /// An acknowledged event has no row, a row is twice in any listing taken on the way, a key has changed or is gone, or a
@@ -25,7 +25,7 @@ pub async fn kill_under_load(launch: &Launch, kills: u32, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut server = launch.start().await;
     let account = server.demo().account().to_owned();
-    let plan = Plan { account, name: "crash".into(), rate: 400, per_request: 10, senders: 4, visitors: 500 };
+    let plan = Plan { account, name: "crash".into(), rate: 2_000, per_request: 4, senders: 16, visitors: 500 };
     let load = Load::start(plan, &server.api());
     let mut follower = Follower::default();
 

@@ -254,8 +254,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let output = fs::read_to_string(self.launch.output_path()).unwrap_or_default();
-            let lines: Vec<&str> = output.lines().collect();
-            eprintln!("--- the server's last lines\n{}\n---", lines[lines.len().saturating_sub(40)..].join("\n"));
+            // One line a request would hide what matters.
+            let lines: Vec<&str> = output.lines().filter(|line| !line.contains("millrace::request")).collect();
+            let last = lines[lines.len().saturating_sub(40)..].join("\n");
+            eprintln!("--- the server's last lines\n{last}\n---");
         }
     }
 }
@@ -279,7 +281,12 @@ fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<S
     })
 }
 
+/// A free port outside the range the system takes ports for outgoing connections from: there, a sender that tries to
+/// reach a killed server could be given the server's own port.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the port's address").to_string()
+    let free = std::iter::repeat_with(|| rand::random_range(10_240..32_000)).find_map(|port: u16| {
+        let address = format!("127.0.0.1:{port}");
+        TcpListener::bind(&address).is_ok().then_some(address)
+    });
+    free.expect("the search ends with a free port only")
 }
