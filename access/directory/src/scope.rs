@@ -48,7 +48,7 @@ pub enum ScopeError {
     /// The range ends before it begins.
     #[error("the range of dates ends before it begins")]
     Backwards,
-    /// The range is longer than [`SCOPE_DAYS_MAX`](crate::limits::SCOPE_DAYS_MAX).
+    /// The range is longer than [`SCOPE_DAYS_MAX`].
     #[error("the range of dates is longer than {SCOPE_DAYS_MAX} days")]
     TooManyDays,
 }
