@@ -23,6 +23,9 @@ pub const WATERMARK_READ_PAUSE: Duration = Duration::from_millis(100);
 /// The pause before an aborted transaction, or a start that failed for the moment, is tried again (real time).
 pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// The shortest silence that is ticked, whatever is configured.
+pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
 /// Tables of visitors and of seen events are split into this many parts (a power of two), so that neither growing nor
 /// sweeping one stops the fold for long. One part is swept per minute of log time.
 pub const TABLE_PARTS: usize = 64;

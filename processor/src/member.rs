@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use millrace_eventlog::{CommitError, Committed, Consumer, Delivery, Offset, Partition, Record, Transaction};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{RETRY_PAUSE, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX};
+use crate::limits::{RETRY_PAUSE, TICK_INTERVAL_MIN, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX};
 use crate::metrics;
 use crate::owned::{Applied, Owned, Taken};
 use crate::progress::Progress;
@@ -24,13 +24,24 @@ pub(crate) struct Member<'a> {
     store: Store,
     consumer: Box<dyn Consumer>,
     owned: BTreeMap<Partition, Owned>,
-    recovering: BTreeMap<Partition, AbortHandle>,
+    recovering: BTreeMap<Partition, Recovery>,
     recoveries: JoinSet<(Partition, Result<State, RecoverError>)>,
     ticker: Ticker,
     /// Ends when the open transaction is old enough; absent while there is none.
     closes: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Partitions that hold a record of a later release, and what it is.
     too_new: BTreeMap<Partition, String>,
+}
+
+/// A recovery on its way. One at a time per partition, as it writes to the store: what happens to the partition meanwhile
+/// waits for its end.
+enum Recovery {
+    /// Its state will be used.
+    Wanted,
+    /// The partition went away.
+    Unwanted,
+    /// The partition went away and came back, with this group position: recover it again.
+    Again(Option<Committed>),
 }
 
 enum Next {
@@ -104,8 +115,6 @@ impl<'a> Member<'a> {
             () = self.ticker.finished() => Ok(Next::Ticked),
             Some(recovered) = self.recoveries.join_next() => match recovered {
                 Ok((partition, state)) => Ok(Next::Recovered(partition, Box::new(state))),
-                // Aborted, because the partition went away meanwhile.
-                Err(ended) if ended.is_cancelled() => Ok(Next::Ticked),
                 Err(broken) => Err(Interrupt::Again(broken.to_string())),
             },
             () = tick => Ok(Next::Tick),
@@ -119,8 +128,12 @@ impl<'a> Member<'a> {
             return None;
         }
         let longest_silent = self.ticked().map(|owned| owned.last_heard).min()?;
-        let due = longest_silent + self.services.config.tick_interval;
+        let due = longest_silent + self.tick_interval();
         Some(due.saturating_sub(self.services.clock.elapsed()))
+    }
+
+    fn tick_interval(&self) -> Duration {
+        self.services.config.tick_interval.max(TICK_INTERVAL_MIN)
     }
 
     fn ticked(&self) -> impl Iterator<Item = &Owned> {
@@ -130,7 +143,7 @@ impl<'a> Member<'a> {
     fn tick(&mut self) {
         let now = self.services.clock.elapsed();
         // Those that are nearly due go along, so that rounds, and the transactions they make, do not drift apart.
-        let nearly = self.services.config.tick_interval * 3 / 4;
+        let nearly = self.tick_interval() * 3 / 4;
         let mut due = Vec::new();
         for owned in self.owned.values_mut().filter(|owned| !owned.stopped && owned.last_heard + nearly <= now) {
             owned.last_heard = now;
@@ -165,15 +178,27 @@ impl<'a> Member<'a> {
 
     fn assigned(&mut self, partition: Partition, committed: Option<Committed>) {
         self.drop_partition(partition);
-        let (log, store) = (self.services.log.clone(), self.store.clone());
-        let recovery = async move { (partition, recover(log, store, partition, committed).await) };
-        self.recovering.insert(partition, self.recoveries.spawn(recovery));
+        match self.recovering.get_mut(&partition) {
+            Some(recovery) => *recovery = Recovery::Again(committed),
+            None => self.recover(partition, committed),
+        }
         self.report();
     }
 
+    fn recover(&mut self, partition: Partition, committed: Option<Committed>) {
+        let (log, store) = (self.services.log.clone(), self.store.clone());
+        self.recoveries.spawn(async move { (partition, recover(log, store, partition, committed).await) });
+        self.recovering.insert(partition, Recovery::Wanted);
+    }
+
     fn recovered(&mut self, partition: Partition, state: Result<State, RecoverError>) -> Result<(), Interrupt> {
-        if self.recovering.remove(&partition).is_none() {
-            return Ok(());
+        match self.recovering.remove(&partition) {
+            Some(Recovery::Wanted) => {}
+            Some(Recovery::Again(committed)) => {
+                self.recover(partition, committed);
+                return Ok(());
+            }
+            Some(Recovery::Unwanted) | None => return Ok(()),
         }
         match state {
             Ok(state) => {
@@ -195,8 +220,8 @@ impl<'a> Member<'a> {
     }
 
     fn drop_partition(&mut self, partition: Partition) {
-        if let Some(recovery) = self.recovering.remove(&partition) {
-            recovery.abort();
+        if let Some(recovery) = self.recovering.get_mut(&partition) {
+            *recovery = Recovery::Unwanted;
         }
         self.owned.remove(&partition);
         self.too_new.remove(&partition);
@@ -292,7 +317,7 @@ impl<'a> Member<'a> {
         for owned in self.owned.values_mut() {
             if let Some(change) = owned.apply() {
                 self.progress.set(owned.partition, owned.progress());
-                measure(owned, &change, self.services.clock.now_ms());
+                metrics::measure(owned, &change, self.services.clock.now_ms());
                 applied.push((owned.partition, change));
             }
         }
@@ -319,25 +344,4 @@ impl<'a> Member<'a> {
         };
         self.services.readiness.report(PART, state);
     }
-}
-
-fn measure(owned: &Owned, change: &Applied, now_ms: i64) {
-    let partition = owned.partition.to_string();
-    let labels = [("partition", partition)];
-    let progress = owned.progress();
-    let (seen, visitors) = owned.sizes();
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    {
-        let lag_ms = (now_ms - progress.watermark_ms).max(0);
-        ::metrics::gauge!(metrics::WATERMARK_LAG, &labels).set(lag_ms as f64 / 1000.0);
-        ::metrics::gauge!(metrics::HELD, &labels).set(progress.held as f64);
-        ::metrics::gauge!(metrics::SEEN, &labels).set(seen as f64);
-        ::metrics::gauge!(metrics::VISITORS, &labels).set(visitors as f64);
-    }
-    ::metrics::counter!(metrics::FOLDED, &labels).increment(change.records);
-    ::metrics::counter!(metrics::OUTCOMES, &labels).increment(change.outcomes);
-    ::metrics::counter!(metrics::DUPLICATES, &labels).increment(change.counts.duplicates);
-    ::metrics::counter!(metrics::OVER_RATE, &labels).increment(change.counts.over_rate);
-    ::metrics::counter!(metrics::DEAD, &labels).increment(change.counts.dead);
-    ::metrics::counter!(metrics::ASSIGNMENTS_DROPPED, &labels).increment(change.counts.assignments_dropped);
 }

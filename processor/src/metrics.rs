@@ -1,5 +1,7 @@
 //! Names of the processor's metrics. All carry `partition` unless said.
 
+use crate::owned::{Applied, Owned};
+
 /// Gauge: wall clock minus watermark, in seconds. The alarm of the whole pipeline.
 pub(crate) const WATERMARK_LAG: &str = "millrace_watermark_lag_seconds";
 /// Gauge: conversions that wait for their decisions.
@@ -24,3 +26,25 @@ pub(crate) const ASSIGNMENTS_DROPPED: &str = "millrace_processor_assignments_dro
 pub(crate) const ABORTED: &str = "millrace_processor_transactions_aborted_total";
 /// Counter, no labels: ticks the log did not take.
 pub(crate) const TICKS_FAILED: &str = "millrace_processor_ticks_failed_total";
+
+/// Reports a committed transaction.
+pub(crate) fn measure(owned: &Owned, change: &Applied, now_ms: i64) {
+    let partition = owned.partition.to_string();
+    let labels = [("partition", partition)];
+    let progress = owned.progress();
+    let (seen, visitors) = owned.sizes();
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    {
+        let lag_ms = (now_ms - progress.watermark_ms).max(0);
+        ::metrics::gauge!(WATERMARK_LAG, &labels).set(lag_ms as f64 / 1000.0);
+        ::metrics::gauge!(HELD, &labels).set(progress.held as f64);
+        ::metrics::gauge!(SEEN, &labels).set(seen as f64);
+        ::metrics::gauge!(VISITORS, &labels).set(visitors as f64);
+    }
+    ::metrics::counter!(FOLDED, &labels).increment(change.records);
+    ::metrics::counter!(OUTCOMES, &labels).increment(change.outcomes);
+    ::metrics::counter!(DUPLICATES, &labels).increment(change.counts.duplicates);
+    ::metrics::counter!(OVER_RATE, &labels).increment(change.counts.over_rate);
+    ::metrics::counter!(DEAD, &labels).increment(change.counts.dead);
+    ::metrics::counter!(ASSIGNMENTS_DROPPED, &labels).increment(change.counts.assignments_dropped);
+}

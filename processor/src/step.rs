@@ -18,6 +18,7 @@ mod floors;
 mod held;
 mod input;
 mod outcome;
+mod overlay;
 mod session;
 mod state;
 mod stored;
@@ -26,8 +27,9 @@ mod visitor;
 
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
+pub use overlay::{Counts, Overlay};
 pub use session::session_id;
-pub use state::{Counts, Head, Overlay, State, Swept};
+pub use state::{Head, State, Swept};
 pub(crate) use stored::{Changes, Rebuilt, Unreadable};
 
 use bytes::Bytes;
@@ -152,8 +154,9 @@ impl Folding<'_> {
             return self.over_rate(event, bytes);
         }
         let start_ms = session::join(&mut visitor.session, event.timestamp_ms, self.log_time_ms, &settings);
+        let experiments_seen = visitor.experiments_seen;
         let session = session_id(&event.account_id, &event.visitor_id, start_ms);
-        let placed = Placed { visitor_key, session, bytes };
+        let placed = Placed { visitor_key, session, experiments_seen, bytes };
         let Event { timestamp_ms, session_id: sent_session, enrich_decisions, kind, .. } = event;
         match kind {
             Some(event::Kind::DecisionEvent(decided)) => self.decision(placed, decided, timestamp_ms, sent_session),
@@ -200,7 +203,6 @@ impl Folding<'_> {
         sent_session: Option<String>,
         enrich: bool,
     ) {
-        let experiments_seen = self.overlay.visitor(self.state, placed.visitor_key).experiments_seen;
         let own = conversion.snapshot_decisions.into_iter();
         let snapshot = own.map(|decision| self.overlay.share(self.state, Treatment::from(decision))).collect();
         self.overlay.held.push_back(Held {
@@ -210,7 +212,7 @@ impl Folding<'_> {
             timestamp_ms,
             session: placed.session,
             sent_session: sent(&sent_session).map(Into::into),
-            experiments_seen,
+            experiments_seen: placed.experiments_seen,
             enrich,
             snapshot,
             // Own copies: a slice would keep the whole delivery in memory for as long as the conversion is held.
@@ -259,10 +261,11 @@ impl Folding<'_> {
     }
 }
 
-/// An admitted event: whose it is, the session it joined, its bytes.
+/// An admitted event: whose it is, the session it joined, how many experiments its visitor had seen, its bytes.
 struct Placed {
     visitor_key: Digest,
     session: i32,
+    experiments_seen: u32,
     bytes: Bytes,
 }
 

@@ -3,16 +3,21 @@
 use millrace_schemas::enriched::Unattributed;
 use millrace_schemas::raw::{AttributionMode, AttributionRule, Settings};
 
-use super::assignment::Treatment;
+use smallvec::SmallVec;
+
+use super::assignment::{Assignment, Treatment};
 use super::floors::Floors;
 use super::held::Held;
 use super::visitor::Visitor;
 
 /// A conversion's experiments, in the order their visitor first saw them, and why there are none.
 pub(crate) struct Attribution<'a> {
-    pub(crate) experiments: Vec<&'a Treatment>,
+    pub(crate) experiments: Few<&'a Treatment>,
     pub(crate) unattributed: Unattributed,
 }
+
+/// Most visitors are in few experiments: no allocation for those.
+pub(crate) type Few<T> = SmallVec<[T; 8]>;
 
 /// An experiment with its place in the order of first sight.
 struct Placed<'a> {
@@ -32,7 +37,7 @@ pub(crate) fn attribute<'a>(
         return Attribution { experiments: own, unattributed: Unattributed::Not };
     }
     let rule = settings.attribution_rule();
-    let mut placed: Vec<Placed<'a>> = Vec::new();
+    let mut placed: Few<Placed<'a>> = Few::new();
     for assignment in remembered(visitor, floors) {
         if let Some(treatment) = assignment.at(held.timestamp_ms, rule) {
             placed.push(Placed { place: u64::from(assignment.ordinal) * 2 + 1, treatment });
@@ -44,16 +49,13 @@ pub(crate) fn attribute<'a>(
     Attribution { experiments: placed.into_iter().map(|placed| placed.treatment).collect(), unattributed }
 }
 
-fn remembered<'a>(
-    visitor: Option<&'a Visitor>,
-    floors: &Floors,
-) -> impl Iterator<Item = &'a super::assignment::Assignment> {
+fn remembered<'a>(visitor: Option<&'a Visitor>, floors: &Floors) -> impl Iterator<Item = &'a Assignment> {
     let floor = floors.assignment_ms;
     visitor.into_iter().flat_map(|visitor| &visitor.assignments).filter(move |assignment| assignment.made_ms >= floor)
 }
 
 /// The conversion's own snapshot counts as decisions made with it: seen after all its visitor had seen by then.
-fn add_own<'a>(held: &'a Held, rule: AttributionRule, placed: &mut Vec<Placed<'a>>) {
+fn add_own<'a>(held: &'a Held, rule: AttributionRule, placed: &mut Few<Placed<'a>>) {
     for own in held.snapshot.iter().filter(|own| own.experiment_id.is_some()) {
         let same = placed.iter_mut().find(|placed| placed.treatment.experiment_id == own.experiment_id);
         match (same, rule) {

@@ -1,6 +1,6 @@
-//! The state of one partition, and the changes a transaction makes to it.
+//! The state of one partition.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use millrace_eventlog::Offset;
 use millrace_schemas::raw::Settings;
 
 use super::assignment::Treatment;
-use super::digest::{AsIs, Digest};
-use super::floors::{Floors, hour_of};
+use super::digest::Digest;
+use super::floors::Floors;
 use super::held::Held;
+use super::overlay::Overlay;
 use super::stored::hour_key;
 use super::table::Table;
 use super::visitor::Visitor;
@@ -63,33 +64,6 @@ pub struct Swept {
     pub(crate) visitors: Vec<Digest>,
     /// Hours of log time whose seen events are forgotten since the last sweep.
     pub(crate) hours: Option<Range<u32>>,
-}
-
-/// The changes of one open transaction: dropped when it is aborted, applied to the state once it is committed.
-#[derive(Debug)]
-pub struct Overlay {
-    pub(crate) head: Head,
-    pub(crate) seen: HashMap<Digest, SeenHour, AsIs>,
-    pub(crate) visitors: HashMap<Digest, Visitor, AsIs>,
-    /// How many entries of the state's queue have been released.
-    pub(crate) released: usize,
-    /// What was queued since and is held still.
-    pub(crate) held: VecDeque<Held>,
-    pub(crate) treatments: HashSet<Arc<Treatment>>,
-    pub(crate) counts: Counts,
-}
-
-/// What a transaction did, for the metrics.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Events and rejects seen before.
-    pub duplicates: u64,
-    /// Assignments that had to go because their visitor had too many.
-    pub assignments_dropped: u64,
-    /// Events beyond their visitor's rate.
-    pub over_rate: u64,
-    /// Records that did not decode.
-    pub dead: u64,
 }
 
 impl State {
@@ -192,97 +166,5 @@ impl State {
             }
             keep
         });
-    }
-}
-
-impl Overlay {
-    /// No changes yet.
-    #[must_use]
-    pub fn on(state: &State) -> Self {
-        Self {
-            head: state.head,
-            seen: HashMap::default(),
-            visitors: HashMap::default(),
-            released: 0,
-            held: VecDeque::new(),
-            treatments: HashSet::new(),
-            counts: Counts::default(),
-        }
-    }
-
-    /// The numbers, as changed.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// What the transaction did so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Says that everything before `next` has been folded (offsets are not dense: the log knows better than the last
-    /// record's offset).
-    pub fn folded_to(&mut self, next: Offset) {
-        self.head.folded = self.head.folded.max(next);
-    }
-
-    /// As [`State::watermark_ms`], with the changes.
-    #[must_use]
-    pub fn watermark_ms(&self, state: &State) -> i64 {
-        self.oldest(state).map_or(self.head.log_time_ms, |held| held.arrival_ms)
-    }
-
-    /// As [`State::released`], with the changes.
-    #[must_use]
-    pub fn released(&self, state: &State) -> Offset {
-        self.oldest(state).map_or(self.head.folded, |held| held.offset)
-    }
-
-    pub(crate) fn oldest<'a>(&'a self, state: &'a State) -> Option<&'a Held> {
-        state.held.get(self.released).or_else(|| self.held.front())
-    }
-
-    /// Takes the oldest held conversion off the queue.
-    pub(crate) fn release_oldest(&mut self, state: &State) {
-        if self.released < state.held.len() {
-            self.released += 1;
-        } else {
-            self.held.pop_front();
-        }
-    }
-
-    /// Remembers an event; false if it was remembered already.
-    pub(crate) fn see(&mut self, state: &State, event: Digest) -> bool {
-        let floor = self.head.floors.seen_hour;
-        let known = |hour: &SeenHour| hour.hour() >= floor;
-        if self.seen.get(&event).is_some_and(known) || state.seen.get(&event).is_some_and(known) {
-            return false;
-        }
-        self.seen.insert(event, SeenHour::new(hour_of(self.head.log_time_ms)));
-        true
-    }
-
-    /// The visitor, to be changed; without what has been forgotten.
-    pub(crate) fn visitor(&mut self, state: &State, key: Digest) -> &mut Visitor {
-        let visitor = self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
-        visitor.forget(&self.head.floors);
-        visitor
-    }
-
-    /// The visitor as it stands; may still hold what has been forgotten.
-    pub(crate) fn visitor_seen<'a>(&'a self, state: &'a State, key: &Digest) -> Option<&'a Visitor> {
-        self.visitors.get(key).or_else(|| state.visitors.get(key))
-    }
-
-    /// One copy of each treatment, however many visitors were given it.
-    pub(crate) fn share(&mut self, state: &State, treatment: Treatment) -> Arc<Treatment> {
-        if let Some(known) = state.treatments.get(&treatment).or_else(|| self.treatments.get(&treatment)) {
-            return known.clone();
-        }
-        let shared = Arc::new(treatment);
-        self.treatments.insert(shared.clone());
-        shared
     }
 }

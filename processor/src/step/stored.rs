@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millrace_eventlog::Offset;
-use millrace_schemas::raw::{Event, Settings, event};
+use millrace_schemas::raw::{Event, event};
 use prost::Message;
 
 use super::assignment::{Assignment, Run, Treatment};
 use super::digest::Digest;
 use super::floors::Floors;
 use super::held::Held;
+use super::overlay::Overlay;
 use super::sent;
 use super::session::Session;
-use super::state::{Head, Overlay, SeenHour, State};
+use super::state::{Head, SeenHour, State};
 use super::visitor::Visitor;
+use wire::{StoredAssignment, StoredHead, StoredHeld, StoredRun, StoredSession, StoredTreatment, StoredVisitor};
+
+mod wire;
 
 const DIGEST_BYTES: usize = 16;
 
@@ -123,96 +126,6 @@ fn share(state: &mut State, treatment: Treatment) -> Arc<Treatment> {
     let shared = Arc::new(treatment);
     state.treatments.insert(shared.clone());
     shared
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredHead {
-    #[prost(int64, tag = "1")]
-    log_time_ms: i64,
-    #[prost(uint64, tag = "2")]
-    folded: u64,
-    #[prost(message, optional, tag = "3")]
-    settings: Option<Settings>,
-    #[prost(int64, tag = "4")]
-    seen_hour: i64,
-    #[prost(int64, tag = "5")]
-    session_ms: i64,
-    #[prost(int64, tag = "6")]
-    assignment_ms: i64,
-    #[prost(int64, tag = "7")]
-    decided_ms: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredVisitor {
-    #[prost(message, optional, tag = "1")]
-    session: Option<StoredSession>,
-    #[prost(message, repeated, tag = "2")]
-    assignments: Vec<StoredAssignment>,
-    #[prost(uint32, tag = "3")]
-    experiments_seen: u32,
-    #[prost(int64, optional, tag = "4")]
-    decided_ms: Option<i64>,
-    #[prost(int64, tag = "5")]
-    minute: i64,
-    #[prost(uint32, tag = "6")]
-    minute_events: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct StoredSession {
-    #[prost(int64, tag = "1")]
-    start_ms: i64,
-    #[prost(int64, tag = "2")]
-    last_ms: i64,
-    #[prost(int64, tag = "3")]
-    joined_ms: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredAssignment {
-    #[prost(uint32, tag = "1")]
-    ordinal: u32,
-    #[prost(int64, tag = "2")]
-    made_ms: i64,
-    #[prost(message, repeated, tag = "3")]
-    runs: Vec<StoredRun>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredRun {
-    #[prost(message, optional, tag = "1")]
-    treatment: Option<StoredTreatment>,
-    #[prost(int64, tag = "2")]
-    first_ms: i64,
-    #[prost(int64, tag = "3")]
-    last_ms: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredTreatment {
-    #[prost(string, optional, tag = "1")]
-    campaign_id: Option<String>,
-    #[prost(string, optional, tag = "2")]
-    experiment_id: Option<String>,
-    #[prost(string, optional, tag = "3")]
-    variation_id: Option<String>,
-    #[prost(bool, optional, tag = "4")]
-    is_holdback: Option<bool>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StoredHeld {
-    #[prost(int64, tag = "1")]
-    arrival_ms: i64,
-    #[prost(sint32, tag = "2")]
-    session: i32,
-    #[prost(uint32, tag = "3")]
-    experiments_seen: u32,
-    #[prost(bytes = "bytes", tag = "4")]
-    key: Bytes,
-    #[prost(bytes = "bytes", tag = "5")]
-    event: Bytes,
 }
 
 fn head_bytes(head: &Head) -> Vec<u8> {

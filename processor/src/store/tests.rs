@@ -122,3 +122,15 @@ fn what_state_forgets_the_store_forgets() {
     assert!(store.seen.is_empty().unwrap());
     assert!(store.held.is_empty().unwrap());
 }
+
+#[test]
+fn a_visitors_rate_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let few = millrace_schemas::raw::Settings { events_per_visitor_minute_max: 1, ..crate::support::settings() };
+    let event = |offset, uuid| record(offset, T0, raw::Body::Event(decides("v", uuid, T0, "e", "a")));
+    let first = [record(0, T0, raw::Body::Settings(few)), event(1, "one")];
+    fold_through(&Store::open(folder.path(), "log").unwrap(), &mut blank(), &first);
+    let mut state = Store::open(folder.path(), "log").unwrap().load(5).unwrap().unwrap();
+    let outcomes = fold_in(&mut state, &[event(2, "two")], 1);
+    assert_eq!(crate::support::kind(&outcomes[0]), "rejected");
+}
