@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use futures::FutureExt;
 use millrace_access_api::local_router;
 use millrace_clock::SharedClock;
 use millrace_directory::audit::Auditor;
@@ -52,7 +53,7 @@ pub(crate) async fn connect(
 ) -> Result<Started, StartError> {
     let recorder = Recorder::installed().map_err(|error| StartError::Other(error.to_string()))?;
     let upkeep = recorder.clone().keep_up(Arc::clone(&clock), parts.stop_of(Stage::Ground));
-    parts.spawn("metrics", Stage::Ground, async { Ok(upkeep.await) });
+    parts.spawn("metrics", Stage::Ground, upkeep.map(Ok));
     let urls = urls(&listeners)?;
     let store = ground::open_store(&folder)?;
     let node = start_directory(&log, &clock, parts).await?;
@@ -171,9 +172,9 @@ fn open_doors(
         .layer(from_fn_with_state(Requests::new(Arc::clone(&shared.clock), "api"), request_layer));
     let stop = parts.stop_of(Stage::Doors);
     let serving = serve(listeners.api, api, stop.clone());
-    parts.spawn("api", Stage::Doors, async { Ok(serving.await) });
+    parts.spawn("api", Stage::Doors, serving.map(Ok));
     let gateway = millrace_exporter_fetch::serve_gateway(listeners.s3, fetch, stop);
-    parts.spawn("gateway", Stage::Doors, async { Ok(gateway.await) });
+    parts.spawn("gateway", Stage::Doors, gateway.map(Ok));
 
     let socket = control::bind(&shared.folder)?;
     let router = local_routes(
