@@ -54,7 +54,8 @@ pub(crate) async fn get(
     if let Some(range) = range {
         // Stores disagree about ranges beyond the end, so the end is looked up first.
         let (meta, _) = head(store, key).await?;
-        let range = range.check(meta.size).map_err(|_| ShelfError::Unsatisfiable { bytes: meta.size })?;
+        let part = range.check(meta.size).ok().filter(|part| !part.is_empty());
+        let range = part.ok_or(ShelfError::Unsatisfiable { bytes: meta.size })?;
         options.range = Some(GetRange::Bounded(range));
     }
     let found = store.get_opts(&path(key)?, options).await.map_err(refused)?;

@@ -94,6 +94,19 @@ async fn a_range_is_a_part_and_one_beyond_the_end_is_refused() {
 }
 
 #[tokio::test]
+async fn an_empty_object_has_no_part() {
+    let (house, gateway) = open().await;
+    let credential = house.credential(None, None);
+    let success = "v1/account_id=12/type=events/date=2026-03-01/_SUCCESS";
+    let whole = object(&house, &gateway, &credential, success).send().await;
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("0")));
+    for range in ["bytes=0-", "bytes=0-0", "bytes=-5"] {
+        let answer = object(&house, &gateway, &credential, success).header("range", range).send().await;
+        assert_eq!(answer.refusal(), (416, "InvalidRange"), "{range}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_object_arrives_byte_for_byte() {
     let house = House::new().await;
     let text: String = (0..200_000).map(|line| format!("{line:07}\n")).collect();

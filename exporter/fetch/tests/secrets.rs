@@ -29,8 +29,11 @@ impl Write for Lines {
 async fn requests_leave_no_token_secret_or_signature_in_a_log_of_any_level() {
     let lines = Lines::default();
     let written = lines.clone();
-    let everything =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || written.clone()).finish();
+    let everything = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || written.clone())
+        .finish();
     let _guard = tracing::subscriber::set_default(everything);
     let house = House::new().await;
     house.put("v1/account_id=12/x", "x").await;
@@ -46,6 +49,7 @@ async fn requests_leave_no_token_secret_or_signature_in_a_log_of_any_level() {
     assert_eq!(outside.send().await.status, 403);
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains(&credential.access_key_id), "the test sees the log: {text}");
+    assert!(text.contains("bytes_out=1"), "the line says how much was sent: {text}");
     let signature = good.presigned().rsplit_once("X-Amz-Signature=").unwrap().1.to_owned();
     for secret in [
         credential.secret_access_key.expose_secret(),

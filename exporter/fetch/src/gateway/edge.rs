@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use millrace_telemetry::Requests;
 use s3s::service::S3Service;
@@ -28,6 +28,7 @@ pub(super) async fn answer(
     let observed = requests.begin(&parts.method, parts.uri.path(), &parts.headers);
     let span = observed.span();
     let request_id = observed.id().to_string();
+    let method = parts.method.clone();
     let notes = Notes::default();
     let mut response = match door::pass(&parts, services.clock.now_ms()) {
         Ok(token) => {
@@ -51,7 +52,7 @@ pub(super) async fn answer(
             tracing::error!(operation = notes.operation(), trouble = notes.trouble(), "an S3 request failed")
         });
     }
-    let (status, bytes_out) = (response.status(), response.body().size_hint().exact());
+    let (status, bytes_out) = (response.status(), bytes_out(&method, &response));
     let who = tracing::info_span!("credential", access_key_id = notes.access_key_id());
     who.in_scope(|| observed.finish(notes.operation(), status, bytes_out, response.headers_mut()));
     Ok(response)
@@ -72,4 +73,13 @@ fn xml(error: S3Error) -> HttpResponse {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     })
+}
+
+/// The bytes promised to the client; an object's body is a stream that does not know its own.
+fn bytes_out(method: &Method, response: &HttpResponse) -> Option<u64> {
+    if method == Method::HEAD {
+        return Some(0);
+    }
+    let promised = response.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    promised.or_else(|| response.body().size_hint().exact())
 }
