@@ -46,7 +46,10 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written (the disk is full, the reader is gone) is lost. Told of on standard error, as is the
+    // default, it would end the thread that logs: `eprintln` panics there.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = if json {
         lines.json().flatten_event(true).with_span_list(false).try_init()
     } else {
