@@ -31,7 +31,8 @@ struct Gateway {
 
 fn service(services: &Services) -> S3Service {
     let mut config = S3Config::default();
-    // The door compares clocks, with the clock it was given; the machine's has no say.
+    // The door compares clocks, with the clock it was given. (`s3s` also looks at the machine's for the end of a signed
+    // URL, and cannot be told not to: the earlier of the two counts.)
     config.presigned_url_max_skew_time_secs = u32::MAX;
     let mut builder = S3ServiceBuilder::new(Gateway { services: services.clone() });
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));

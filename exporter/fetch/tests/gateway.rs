@@ -120,6 +120,21 @@ async fn a_large_object_arrives_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn an_answer_the_store_cuts_in_the_middle_never_looks_whole() {
+    let (house, gateway) = open().await;
+    let text = "0123456789abcdef".repeat(2 << 20); // more than sockets hold
+    house.put(PART, &text).await;
+    let credential = house.credential(None, None);
+    let (target, headers) = object(&house, &gateway, &credential, PART).signed();
+    let stream = support::wire::begin(gateway.address, "GET", &target, &headers).await;
+    stream.readable().await.unwrap();
+    std::fs::OpenOptions::new().write(true).open(house.folder.path().join(PART)).unwrap().set_len(64).unwrap();
+    let answer = support::wire::rest(stream).await;
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some(text.len().to_string().as_str())));
+    assert!(answer.body.len() < text.len() && text.starts_with(&answer.body), "{} bytes", answer.body.len());
+}
+
+#[tokio::test]
 async fn conditions_are_those_of_http() {
     let (house, gateway) = open().await;
     let credential = house.credential(None, None);
