@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_clock::Clock;
+use millrace_processor::limits::TRANSACTION_BYTES_MAX;
 use millrace_processor::{GROUP, change_settings, settings_in_force};
 use millrace_schemas::raw::Event;
 
@@ -97,8 +98,10 @@ async fn a_zombie_that_wakes_up_within_a_commit_is_fenced() {
     for partition in 0..PARTITIONS {
         until("the zombie's partition is taken from it", || rig.log.levers().lose(GROUP, RAW, partition)).await;
     }
-    // Two members share the partitions again: the zombie never lets go of what it is given, so it leaves.
-    zombie.kill().await;
+    // It goes on with the transaction it had begun, and then leaves in good order.
+    zombie.hang(Hang::Never);
+    until("the zombie learns that it was fenced", || zombie.fenced()).await;
+    zombie.stop().await.unwrap();
     rig.settle(&successor).await;
     successor.stop().await.unwrap();
     rig.check_outcomes().await;
@@ -129,29 +132,57 @@ async fn another_grace_and_back_loses_and_doubles_nothing() {
     rig.check_outcomes().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_release_larger_than_a_transaction_is_committed_bit_by_bit() {
-    let rig = Rig::new().await;
-    // Held while nothing is released: time stands still, in the log too.
+/// Sixteen megabytes of conversions of one visitor, all due at once.
+async fn hold_much(rig: &Rig, running: &Running) {
     let large = |n: usize| {
-        let mut event = converts(&format!("v{}", n % 50), &n.to_string(), T0);
+        let mut event = converts("v", &n.to_string(), T0);
         event.unknown_fields = "x".repeat(40_000);
         event
     };
-    let running = rig.start();
     running.recovered().await;
     for batch in 0..10 {
         rig.events((batch * 40..batch * 40 + 40).map(large).collect()).await;
     }
+    // Held while nothing is released: time stands still, in the log too.
     until("all are held", || running.progress.partitions().values().map(|at| at.held).sum::<usize>() == 400).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_killed_within_a_large_release_emits_the_rest_once() {
+    let rig = Rig::new().await;
+    let mut running = rig.start();
+    hold_much(&rig, &running).await;
+    running.hang(Hang::AfterCommit);
+    rig.clock.advance(Duration::from_secs(6));
+    running.hung().await;
+    running.kill().await;
+    let partition = millrace_schemas::partition::of_visitor(ACCOUNT, "v", PARTITIONS);
+    let (emitted, watermarks) = rig.enriched(partition).await;
+    let last = watermarks.last().unwrap();
+    assert!(!emitted.is_empty() && emitted.len() < 400 && last.released < last.folded, "killed half-way");
+    let running = rig.start();
     rig.settle(&running).await;
     running.stop().await.unwrap();
     rig.check_outcomes().await;
-    for partition in 0..PARTITIONS {
-        let (_, watermarks) = rig.enriched(partition).await;
-        let partly = watermarks.iter().filter(|mark| mark.released < mark.folded).count();
-        assert!(partly > 0, "some watermark says that some are held");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_larger_than_a_transaction_is_committed_bit_by_bit() {
+    let rig = Rig::new().await;
+    let partition = millrace_schemas::partition::of_visitor(ACCOUNT, "v", PARTITIONS);
+    let running = rig.start();
+    hold_much(&rig, &running).await;
+    rig.settle(&running).await;
+    running.stop().await.unwrap();
+    rig.check_outcomes().await;
+    let mut transactions = 0;
+    let is_watermark = |record: &millrace_eventlog::Record| record.key.is_empty();
+    for transaction in rig.records(ENRICHED, partition).await.split(is_watermark) {
+        let bytes: usize = transaction.iter().map(|record| record.value.len()).sum();
+        assert!(bytes <= TRANSACTION_BYTES_MAX + 50_000, "a transaction of {bytes} bytes");
+        transactions += usize::from(bytes > 0);
     }
+    assert!(transactions >= 3, "16 MB went out in {transactions} transactions");
 }
 
 #[tokio::test(flavor = "multi_thread")]

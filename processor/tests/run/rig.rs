@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, reason = "shared by the modules of one test program")]
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub const ENRICHED: Topic = Topic(topics::ENRICHED);
 pub const PARTITIONS: u32 = 3;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// When a commit hangs until its process is killed.
+/// When a commit hangs until its process is killed, or (before the commit) until it hangs no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hang {
     Never = 0,
@@ -54,6 +54,7 @@ pub struct Running {
     task: JoinHandle<Result<(), Error>>,
     hang: Arc<AtomicU8>,
     hung: watch::Receiver<bool>,
+    fenced: Arc<AtomicBool>,
 }
 
 pub fn five_seconds() -> Settings {
@@ -90,12 +91,14 @@ impl Rig {
     pub fn start_on(&self, log: Arc<dyn Log>, state_dir: PathBuf) -> Running {
         let hang = Arc::new(AtomicU8::new(0));
         let (tell, hung) = watch::channel(false);
-        let log = Arc::new(Fragile { inner: log, hang: hang.clone(), tell: Arc::new(tell) });
+        let fenced = Arc::new(AtomicBool::new(false));
+        let faults = Faults { hang: hang.clone(), tell: Arc::new(tell), fenced: fenced.clone() };
+        let log = Arc::new(Fragile { inner: log, faults });
         let (progress, readiness, stop) = (Arc::new(Progress::default()), Readiness::new(), CancellationToken::new());
         let config = Config { tick_interval: Duration::from_secs(1) };
         let services = Services { log, clock: self.clock.clone(), state_dir, config, readiness: readiness.clone() };
         let task = tokio::spawn(run(services, progress.clone(), stop.clone()));
-        Running { progress, readiness, stop, task, hang, hung }
+        Running { progress, readiness, stop, task, hang, hung, fenced }
     }
 
     pub async fn append(&self, bodies: Vec<raw::Body>) -> Vec<Appended> {
@@ -181,6 +184,11 @@ impl Running {
         self.hang.store(at as u8, Ordering::SeqCst);
     }
 
+    /// A commit of its was fenced.
+    pub fn fenced(&self) -> bool {
+        self.fenced.load(Ordering::SeqCst)
+    }
+
     pub async fn hung(&mut self) {
         tokio::time::timeout(DEADLINE, self.hung.wait_for(|hung| *hung)).await.expect("a commit comes").unwrap();
     }
@@ -215,17 +223,22 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
     tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("not within the deadline: {what}"));
 }
 
+#[derive(Clone)]
+struct Faults {
+    hang: Arc<AtomicU8>,
+    tell: Arc<watch::Sender<bool>>,
+    fenced: Arc<AtomicBool>,
+}
+
 /// A log whose commits hang on request.
 struct Fragile {
     inner: Arc<dyn Log>,
-    hang: Arc<AtomicU8>,
-    tell: Arc<watch::Sender<bool>>,
+    faults: Faults,
 }
 
 struct FragileConsumer {
     inner: Box<dyn Consumer>,
-    hang: Arc<AtomicU8>,
-    tell: Arc<watch::Sender<bool>>,
+    faults: Faults,
 }
 
 #[async_trait]
@@ -253,7 +266,7 @@ impl Log for Fragile {
     }
     async fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Consumer>, ReadError> {
         let inner = self.inner.subscribe(group, topic).await?;
-        Ok(Box::new(FragileConsumer { inner, hang: self.hang.clone(), tell: self.tell.clone() }))
+        Ok(Box::new(FragileConsumer { inner, faults: self.faults.clone() }))
     }
 }
 
@@ -269,15 +282,19 @@ impl Consumer for FragileConsumer {
         self.inner.pause(partition, paused);
     }
     async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
-        let hang = self.hang.load(Ordering::SeqCst);
-        if hang == Hang::Never as u8 {
-            return self.inner.commit(transaction).await;
-        }
-        if hang == Hang::AfterCommit as u8 {
+        let Faults { hang, tell, fenced } = &self.faults;
+        if hang.load(Ordering::SeqCst) == Hang::AfterCommit as u8 {
             self.inner.commit(transaction).await?;
+            let _ = tell.send(true);
+            return std::future::pending().await;
         }
-        let _ = self.tell.send(true);
-        std::future::pending().await
+        while hang.load(Ordering::SeqCst) == Hang::BeforeCommit as u8 {
+            let _ = tell.send(true);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let committed = self.inner.commit(transaction).await;
+        fenced.fetch_or(matches!(committed, Err(CommitError::Fenced { .. })), Ordering::SeqCst);
+        committed
     }
 }
 
