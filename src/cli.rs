@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -123,6 +124,12 @@ impl Cli {
             Err(failure) => fail(&failure),
         }
     }
+}
+
+/// Writes to standard output. Whoever reads it may have heard enough (`millrace status | head`): that is no failure.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn fail(failure: &CommandFailure) -> ExitCode {

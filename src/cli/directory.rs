@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::local::Local;
 use super::table::table;
-use super::{CommandFailure, DataFolder};
+use super::{CommandFailure, DataFolder, say};
 use crate::folder::Folder;
 
 /// How an answer is printed.
@@ -53,14 +53,14 @@ impl Directory {
         }
         let made = self.call(Method::POST, self.kind.path, Some(body)).await?;
         if self.output.json {
-            println!("{made}");
+            say(&format!("{made}\n"));
             return Ok(());
         }
         for column in self.kind.columns {
-            println!("{column:12}{}", cell(&made[*column]));
+            say(&format!("{column:12}{}\n", cell(&made[*column])));
         }
         if let Some((field, name)) = self.kind.secret {
-            println!("\n{}\n\nThis is {name}. It is shown this once.", cell(&made[field]));
+            say(&format!("\n{}\n\nThis is {name}. It is shown this once.\n", cell(&made[field])));
         }
         Ok(())
     }
@@ -76,14 +76,14 @@ impl Directory {
         };
         let listed = self.call(Method::GET, &path, None).await?;
         if self.output.json {
-            println!("{listed}");
+            say(&format!("{listed}\n"));
             return Ok(());
         }
         let things = listed[self.kind.list].as_array().cloned().unwrap_or_default();
         let row = |thing: &Value| self.kind.columns.iter().map(|column| cell(&thing[*column])).collect();
-        print!("{}", table(self.kind.columns, &things.iter().map(row).collect::<Vec<_>>()));
+        say(&table(self.kind.columns, &things.iter().map(row).collect::<Vec<_>>()));
         if listed["more"] == true {
-            println!("There are more: name an account with --account.");
+            say("There are more: name an account with --account.\n");
         }
         Ok(())
     }
@@ -95,9 +95,9 @@ impl Directory {
     pub(super) async fn revoke(&self, id: &str) -> Result<(), CommandFailure> {
         self.call(Method::DELETE, &format!("{}/{}", self.kind.path, id_in_path(id)?), None).await?;
         if self.output.json {
-            println!("{}", serde_json::json!({"id": id, "revoked": true}));
+            say(&format!("{}\n", serde_json::json!({"id": id, "revoked": true})));
         } else {
-            println!("{id} is {}.", self.kind.revoked);
+            say(&format!("{id} is {}.\n", self.kind.revoked));
         }
         Ok(())
     }

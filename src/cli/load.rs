@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use millrace_clock::SystemClock;
 use serde_json::json;
 
-use super::{CommandFailure, DataFolder};
+use super::{CommandFailure, DataFolder, say};
 use crate::limits::LOAD_AT_ONCE;
 
 mod api;
@@ -112,19 +112,19 @@ impl Load {
                 "already_there": outcome.already_there,
                 "failed": failed.collect::<Vec<_>>(),
             });
-            println!("{summary}");
+            say(&format!("{summary}\n"));
             return;
         }
         for (key, reason) in &outcome.failed {
             eprintln!("{key}: {reason}");
         }
-        println!(
-            "{} files fetched ({}), {} were there already; {closed} of {} days are closed",
+        say(&format!(
+            "{} files fetched ({}), {} were there already; {closed} of {} days are closed\n",
             outcome.fetched,
             indicatif::BinaryBytes(outcome.bytes_fetched),
             outcome.already_there,
             days.len(),
-        );
+        ));
     }
 }
 

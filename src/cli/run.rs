@@ -9,7 +9,7 @@ use millrace_telemetry::start_logs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandFailure, welcome};
+use super::{CommandFailure, say, welcome};
 use crate::app::{App, Listeners};
 use crate::config::{Config, Flag, Span};
 use crate::error::StartError;
@@ -87,7 +87,7 @@ impl Run {
         let stop = CancellationToken::new();
         let stopping = tokio::spawn(stop_on_signals(signals, stop.clone()));
         let app = App::start(config, SystemClock::shared(), listeners, stop).await?;
-        print!("{}", welcome::text(&app, &folder));
+        say(&welcome::text(&app, &folder));
         let ended = app.finished().await;
         stopping.abort();
         ended.map_err(CommandFailure::new)

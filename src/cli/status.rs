@@ -6,7 +6,7 @@ use indicatif::{BinaryBytes, HumanCount};
 
 use super::local::Local;
 use super::table::table;
-use super::{CommandFailure, DataFolder};
+use super::{CommandFailure, DataFolder, say};
 use crate::status::{AccountStatus, PartitionStatus, Status};
 
 const EXAMPLES: &str = "\
@@ -33,11 +33,11 @@ impl StatusArgs {
         let local = Local::open(&self.data.folder()).await?;
         let answer = local.call(Method::GET, "/local/status", None).await?;
         if self.json {
-            println!("{answer}");
+            say(&format!("{answer}\n"));
         }
         let status: Status = serde_json::from_value(answer).map_err(CommandFailure::new)?;
         if !self.json {
-            print!("{}", text(&status));
+            say(&text(&status));
         }
         if status.ready || !status.running { Ok(()) } else { Err(CommandFailure::new("not ready")) }
     }
