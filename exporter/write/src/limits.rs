@@ -37,9 +37,9 @@ pub(crate) const FOOTER_GUESS_BYTES: u64 = 64 << 10;
 pub(crate) const READS_AT_ONCE: usize = 16;
 /// How much of a segment one read of a merge asks for at most.
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
-/// Rows become columns in batches of this many rows …
+/// Rows become columns in batches of at most this many rows. Part of a file's bytes: changing it changes them.
 pub(crate) const BATCH_ROWS: usize = 4_096;
-/// … or of this many bytes, whichever is reached first. Part of a file's bytes: changing it changes them.
+/// A batch ends once its records take this many bytes. Part of a file's bytes too.
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
 /// Rows in one row group of a file.
 pub(crate) const ROW_GROUP_ROWS: usize = 128 << 10;

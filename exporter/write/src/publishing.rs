@@ -63,8 +63,9 @@ impl Publishing {
                     self.progress.published(shard.number, shard.through_ms);
                 }
             }
-            let oldest = shards.iter().map(|shard| start_of(date_of(shard.through_ms))).min().unwrap_or_default();
-            follower.forget_before(oldest);
+            // A shard that never had anything to publish will begin later than the others are.
+            let begun = shards.iter().map(|shard| shard.through_ms).filter(|through_ms| *through_ms > 0);
+            follower.forget_before(begun.map(|ms| start_of(date_of(ms))).min().unwrap_or_default());
             self.tell_waiting(&shards, &mut others, follower.watermark_ms());
             tokio::select! {
                 () = self.signals.sealed.notified() => {}

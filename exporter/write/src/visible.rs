@@ -41,7 +41,10 @@ impl Visible {
     /// Stopped, or an object is damaged.
     pub async fn complete_through(&self, account: &AccountId) -> Result<Option<i64>, Error> {
         let shard = partition::of_account(account.as_str(), self.shards);
-        let Some(through_ms) = records::newest(&self.bucket, &self.log_id, shard, None).await? else { return Ok(None) };
+        let planned = self.bucket.folders(&format!("_millrace/plan/{}/", self.log_id)).await?;
+        let newest_plan = planned.iter().rev().find_map(|name| name.parse().ok());
+        let newest = records::newest(&self.bucket, &self.log_id, shard, newest_plan).await?;
+        let Some(through_ms) = newest else { return Ok(None) };
         let plan = plan::read(&self.bucket, &self.log_id, date_of(through_ms), shard).await?;
         Ok(Some(plan.map_or(through_ms, |plan| plan.complete_through_ms(account.as_str(), through_ms))))
     }

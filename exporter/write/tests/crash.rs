@@ -165,10 +165,15 @@ async fn two_exporters_at_once_seal_every_range_once_and_publish_the_same() {
     let script = an_evening(7);
     let (expected, _) = undisturbed(&script).await;
     let (folder, clock) = (Folder::new(), ManualClock::at(0));
-    // One log for both, written little by little, so that they race for every segment.
+    // One log for both, written little by little, so that they race for every segment, and disagree on where it ends.
     let log = support::log::MemoryLog::new("test-log", 2, 8);
-    let exporters: Vec<Exporter> =
-        [1, 2].map(|writer| Exporter::start(&log, folder.store(), &accounts(), &clock, config(), writer)).into();
+    let sizes = [(1, 600), (2, 2_500)];
+    let exporters: Vec<Exporter> = sizes
+        .map(|(writer, seal_bytes)| {
+            let config = Config { seal_bytes, ..config() };
+            Exporter::start(&log, folder.store(), &accounts(), &clock, config, writer)
+        })
+        .into();
     let writing = async {
         for at in 0..script.len() {
             script.write(&log, at..at + 1);
@@ -183,6 +188,18 @@ async fn two_exporters_at_once_seal_every_range_once_and_publish_the_same() {
         exporter.stop().await.unwrap();
     }
     assert_same(&out_by_then(folder.exported().await), &expected);
+
+    // The segments alone, every one of them, say it all once more: none overlaps another, none is missing.
+    let segments = Folder::new();
+    for (key, bytes) in folder.everything().await {
+        if key.starts_with("_millrace/segments/") {
+            segments.put(&key, bytes).await;
+        }
+    }
+    let third = Exporter::start(&log, segments.store(), &accounts(), &clock, config(), 3);
+    published(&third, &clock, THROUGH).await;
+    third.stop().await.unwrap();
+    assert_same(&out_by_then(segments.exported().await), &expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
