@@ -130,7 +130,8 @@ pub fn start_of(date: NaiveDate) -> i64 {
 /// The folder of a name under `date=`, without a slash: `event=add%3Ato%3Acart`, `experiment=NULL`.
 ///
 /// Injective: null is `NULL`, the literal name `NULL` is `%4EULL`, `~` is always `%7E`; over 200 bytes it is cut, never
-/// inside an escape or a character, and ends in `~` and 16 hex digits of the whole name's SHA-256.
+/// inside an escape or a character, and ends in `~` and 16 hex digits of the whole name's SHA-256. (So two names that are
+/// cut share a folder only where 64 bits of SHA-256 are equal; the column holds the whole name in any case.)
 #[must_use]
 pub fn folder(folder_key: &str, name: Option<&str>) -> String {
     let mut segment = format!("{folder_key}=");
@@ -149,6 +150,9 @@ pub fn folder(folder_key: &str, name: Option<&str>) -> String {
         if segment.len() <= FOLDER_SEGMENT_BYTES_MAX - TAIL {
             cut_at = segment.len();
         }
+        if segment.len() > FOLDER_SEGMENT_BYTES_MAX {
+            break;
+        }
     }
     if segment.len() > FOLDER_SEGMENT_BYTES_MAX {
         segment.truncate(cut_at);
@@ -164,17 +168,18 @@ pub fn folder_other(folder_key: &str) -> String {
     format!("{folder_key}=~other")
 }
 
-// Hive's own list, and `~`, which marks what we make ourselves.
+/// Hive's own list; `~`, which marks what we make ourselves; and the two characters of the first plane that XML cannot hold:
+/// one such name would make a whole listing unreadable.
 fn escape_into(segment: &mut String, character: char) {
-    let escaped = character.is_ascii_control() || r##""#%'*/:=?\{}[]^~"##.contains(character);
-    if escaped {
-        let code = u32::from(character);
+    let ascii = character.is_ascii_control() || r##""#%'*/:=?\{}[]^~"##.contains(character);
+    if !ascii && !matches!(character, '\u{fffe}' | '\u{ffff}') {
+        return segment.push(character);
+    }
+    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
         segment.push('%');
-        for digit in [code >> 4, code & 15] {
-            segment.push(char::from_digit(digit, 16).unwrap_or('0').to_ascii_uppercase());
+        for digit in [byte >> 4, byte & 15] {
+            segment.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
         }
-    } else {
-        segment.push(character);
     }
 }
 
