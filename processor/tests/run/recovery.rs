@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_eventlog::{Committed, Log, NewRecord, Transaction};
+use millrace_processor::limits::WATERMARK_SEARCH_STEP;
 use millrace_processor::{Error, GROUP, SettingsError, change_settings, create_settings, settings_in_force};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::{EnrichedRecord, Watermark, enriched_record};
@@ -135,6 +136,38 @@ async fn outcomes_without_any_record_of_ours_are_a_hard_stop() {
     rig.log.append(ENRICHED, vec![record]).await.unwrap();
     let failed = rig.start().failed().await;
     assert!(failed.to_string().contains("no watermark record"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_record_of_ours_is_found_however_much_lies_behind_it() {
+    let rig = Rig::new().await;
+    let offset = rig.events(vec![converts(&visitor(), "1", T0)]).await[0].offset;
+    let mark = Watermark { log_time_ms: T0, folded: offset + 1, released: offset + 1, ..Watermark::default() };
+    commit(&rig, Watermark { folded: 1, released: 1, ..mark }).await;
+    commit(&rig, mark).await;
+    let behind = EnrichedRecord { body: Some(enriched_record::Body::Outcome(Default::default())) }.to_bytes();
+    let record = NewRecord { partition: 0, version: EnrichedRecord::VERSION, key: Bytes::new(), value: behind };
+    let many = usize::try_from(WATERMARK_SEARCH_STEP * 9).unwrap();
+    rig.log.append(ENRICHED, vec![record; many]).await.unwrap();
+    let running = rig.start();
+    running.recovered().await;
+    assert_eq!(running.progress.partition(0).unwrap().folded, offset + 1);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_position_without_its_record_is_waited_for_and_then_a_hard_stop() {
+    let rig = Rig::new().await;
+    let mut consumer = rig.log.subscribe(GROUP, RAW).await.unwrap();
+    while !matches!(consumer.next().await.unwrap(), millrace_eventlog::Delivery::Assigned { partition: 0, .. }) {}
+    let inputs = vec![(0, Committed { next: 1, metadata: String::new() })];
+    consumer.commit(Transaction { outputs: Vec::new(), inputs }).await.unwrap();
+    drop(consumer);
+    let running = rig.start();
+    until("the others are recovered", || running.progress.partitions().len() == PARTITIONS as usize - 1).await;
+    assert!(running.readiness.check().is_err(), "it waits for the record");
+    let failed = running.failed().await;
+    assert!(failed.to_string().contains("the group has committed"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,17 +85,17 @@ impl Rig {
     }
 
     pub fn start_in(&self, state_dir: PathBuf) -> Running {
-        self.start_on(self.log.clone(), state_dir)
+        self.start_ticking(state_dir, Duration::from_secs(1))
     }
 
-    pub fn start_on(&self, log: Arc<dyn Log>, state_dir: PathBuf) -> Running {
+    pub fn start_ticking(&self, state_dir: PathBuf, tick_interval: Duration) -> Running {
         let hang = Arc::new(AtomicU8::new(0));
         let (tell, hung) = watch::channel(false);
         let fenced = Arc::new(AtomicBool::new(false));
         let faults = Faults { hang: hang.clone(), tell: Arc::new(tell), fenced: fenced.clone() };
-        let log = Arc::new(Fragile { inner: log, faults });
+        let log = Arc::new(Fragile { inner: self.log.clone(), faults });
         let (progress, readiness, stop) = (Arc::new(Progress::default()), Readiness::new(), CancellationToken::new());
-        let config = Config { tick_interval: Duration::from_secs(1) };
+        let config = Config { tick_interval };
         let services = Services { log, clock: self.clock.clone(), state_dir, config, readiness: readiness.clone() };
         let task = tokio::spawn(run(services, progress.clone(), stop.clone()));
         Running { progress, readiness, stop, task, hang, hung, fenced }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millrace_processor::limits::TICK_INTERVAL_MIN;
 use millrace_schemas::raw::raw;
 
 use crate::rig::*;
@@ -45,6 +46,25 @@ async fn a_tick_carries_the_clock_as_its_witness() {
     until("a tick is folded", || running.progress.partitions().values().all(|at| at.log_time_ms == T0 + 2_000)).await;
     running.stop().await.unwrap();
     assert!(count_ticks(&rig, 1).await >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_partition_is_ticked_more_often_than_the_bound_allows() {
+    let rig = Rig::new().await;
+    let running = rig.start_ticking(rig.state_dir(), Duration::ZERO);
+    running.recovered().await;
+    // Ten bounds pass in small steps: at most ten rounds, and some do come.
+    for _ in 0..100 {
+        rig.clock.advance(TICK_INTERVAL_MIN / 10);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    until("ticks came", || running.progress.partitions().values().all(|at| at.log_time_ms > T0)).await;
+    running.stop().await.unwrap();
+    for partition in 0..PARTITIONS {
+        // Rounds gather what is due within a quarter of the interval.
+        let ticks = count_ticks(&rig, partition).await;
+        assert!((1..=14).contains(&ticks), "{ticks} ticks in partition {partition}");
+    }
 }
 
 async fn count_ticks(rig: &Rig, partition: u32) -> usize {
