@@ -59,6 +59,7 @@ use crate::{
 mod chunk;
 mod clock_rule;
 mod consumer;
+mod draft;
 mod facts;
 mod group;
 mod head;
@@ -70,6 +71,7 @@ mod marker;
 mod opening;
 mod options;
 mod read;
+mod request;
 pub mod rig;
 mod shared;
 mod store;
@@ -82,7 +84,8 @@ pub use facts::{LogFacts, PartitionFacts};
 pub use options::{Lost, OpenError, Options};
 
 use lock::{FolderLock, LockError};
-use shared::{Outputs, Shared, Work};
+use request::{Outputs, Work};
+use shared::Shared;
 
 /// A log in a folder. One process at a time; within it, one object for all threads.
 pub struct EmbeddedLog {

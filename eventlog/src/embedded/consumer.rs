@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::group::{Event, Generation, GroupKey, InFlight, MemberId};
 use super::read;
-use super::shared::{Outputs, Shared, Work};
+use super::request::{Outputs, Work};
+use super::shared::Shared;
 use crate::limits::{DELIVERY_BYTES, REVOKED_PATIENCE};
 use crate::{Appended, CommitError, Consumer, Delivery, Offset, Partition, ReadError, Topic, Transaction};
 

@@ -81,7 +81,7 @@ pub enum OpenError {
         /// The other process, if it said.
         pid: Option<u32>,
     },
-    /// Acknowledged records cannot be read: restore the file. Nothing was changed by trying.
+    /// Acknowledged records cannot be read: restore the file. Trying to open has cut nothing.
     #[error("{} is damaged: {reason}{}", file.display(), lost.map(|lost| format!("; {lost}")).unwrap_or_default())]
     Damaged {
         /// The file.

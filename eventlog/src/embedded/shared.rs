@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::chunk::Chunk;
-use super::group::{Groups, InFlight};
+use super::group::Groups;
 use super::head::Span;
 use super::identity::Topics;
+use super::request::{Request, Work};
 use super::store::Store;
 use super::tail::Tail;
 use crate::limits::{QUEUE_BYTES_MAX, RECORD_BYTES_MAX};
-use crate::{AppendError, Appended, Committed, NewRecord, Offset, Partition, ReadError, Topic};
+use crate::{AppendError, Appended, Committed, Offset, Partition, ReadError, Topic};
 
 /// One permit of the queue stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
@@ -55,53 +56,6 @@ pub(super) struct Parts {
     /// The groups' committed positions, by their key in the store.
     pub(super) positions: Vec<(Vec<u8>, Committed)>,
     pub(super) queue: mpsc::UnboundedSender<Request>,
-}
-
-/// Records on their way in.
-pub(super) enum Outputs {
-    /// All to one topic.
-    One(Topic, Vec<NewRecord>),
-    /// To several.
-    Many(Vec<(Topic, NewRecord)>),
-}
-
-impl Default for Outputs {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
-}
-
-impl Outputs {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Topic, &NewRecord)> {
-        let one = if let Self::One(topic, records) = self { Some((*topic, records.as_slice())) } else { None };
-        let many = if let Self::Many(records) = self { records.as_slice() } else { &[] };
-        let one = one.into_iter().flat_map(|(topic, records)| records.iter().map(move |record| (topic, record)));
-        one.chain(many.iter().map(|(topic, record)| (*topic, record)))
-    }
-}
-
-/// What a request asks for.
-#[derive(Default)]
-pub(super) struct Work {
-    pub(super) outputs: Outputs,
-    /// Is it a transaction? Those skip an offset in each partition they write.
-    pub(super) transaction: bool,
-    /// Take the offsets, write no record: what an aborted transaction leaves behind.
-    pub(super) aborted: bool,
-    /// Group positions, by their key in the store.
-    pub(super) positions: Vec<(Vec<u8>, Committed)>,
-    /// Move a partition's start.
-    pub(super) trim: Option<(usize, Offset)>,
-    /// Keeps input partitions from being handed on while the commit is under way.
-    pub(super) in_flight: Option<InFlight>,
-}
-
-/// Work with somebody waiting for its answer.
-pub(super) struct Request {
-    pub(super) work: Work,
-    pub(super) bytes: usize,
-    pub(super) answer: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Shared {
@@ -303,7 +257,8 @@ pub(super) fn closed() -> AppendError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TopicSpec;
+    use crate::embedded::request::Outputs;
+    use crate::{NewRecord, TopicSpec};
 
     const TOPIC: Topic = Topic("topic");
 

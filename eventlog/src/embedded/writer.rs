@@ -11,22 +11,23 @@ use std::time::Duration;
 use millrace_clock::{SharedClock, SystemClock};
 use tokio::sync::mpsc;
 
-use super::chunk::{Builder, Chunk};
+use super::chunk::Chunk;
 use super::clock_rule::ClockRule;
+use super::draft::Draft;
 use super::head::{Anchor, Commit, Span};
 use super::journal::{self, Scan};
 use super::mark::Mark;
 use super::marker::{self, Answer, Synced};
 use super::opening::{self, Opened};
 use super::options::Options;
-use super::shared::{Parts, Request, Shared, Work};
+use super::request::Request;
+use super::shared::{Parts, Shared};
 use super::store::Batch;
 use super::tables;
 use crate::limits::{
-    CHUNK_BYTES, COMMIT_BYTES_MAX, COMMIT_REQUESTS_MAX, COMMITS_UNMARKED_MAX, FREE_BYTES_MIN, REOPEN_PAUSE,
-    TABLES_LISTED_EVERY,
+    COMMIT_BYTES_MAX, COMMIT_REQUESTS_MAX, COMMITS_UNMARKED_MAX, FREE_BYTES_MIN, REOPEN_PAUSE, TABLES_LISTED_EVERY,
 };
-use crate::{AppendError, Appended, Committed, Offset, metrics as names};
+use crate::{AppendError, Appended, metrics as names};
 
 /// Starts the writer and the marker.
 pub(super) fn start(
@@ -85,16 +86,6 @@ struct Writer {
     reopen_at: Duration,
     tables_listed: usize,
     list_tables_at: Duration,
-}
-
-/// One commit being put together.
-struct Draft {
-    spans: Vec<Span>,
-    building: Vec<Option<Builder>>,
-    chunks: Vec<(usize, Chunk)>,
-    positions: Vec<(Vec<u8>, Committed)>,
-    answers: Vec<Answer>,
-    time_ms: i64,
 }
 
 impl Writer {
@@ -295,74 +286,6 @@ struct Admitted {
     stored: Anchor,
 }
 
-impl Draft {
-    fn new(spans: Vec<Span>, time_ms: i64) -> Self {
-        let building = spans.iter().map(|_| None).collect();
-        Self { spans, building, chunks: Vec::new(), positions: Vec::new(), answers: Vec::new(), time_ms }
-    }
-
-    fn add(&mut self, shared: &Shared, request: Request) {
-        let Work { outputs, transaction, aborted, positions, trim, in_flight } = request.work;
-        let mut appended = Vec::new();
-        let mut touched = Vec::new();
-        for (topic, record) in outputs.iter() {
-            let index = shared.index(topic, record.partition);
-            let offset = self.take_offset(index);
-            if !aborted {
-                self.push(index, offset, record);
-            }
-            appended.push(Appended { partition: record.partition, offset, append_time_ms: self.time_ms });
-            if transaction && !touched.contains(&index) {
-                touched.push(index);
-            }
-        }
-        for index in touched {
-            // As a transaction's marker would in Kafka: nobody shall rely on dense offsets.
-            self.take_offset(index);
-        }
-        if !aborted {
-            self.positions.extend(positions);
-        }
-        if let Some((index, before)) = trim {
-            let span = &mut self.spans[index];
-            span.start = span.start.max(before.min(span.end));
-        }
-        self.answers.push(Answer { to: request.answer, appended, in_flight });
-    }
-
-    fn take_offset(&mut self, index: usize) -> Offset {
-        let span = &mut self.spans[index];
-        let offset = span.end;
-        self.building[index].get_or_insert_with(|| Builder::at(offset));
-        span.end += 1;
-        offset
-    }
-
-    fn push(&mut self, index: usize, offset: Offset, record: &crate::NewRecord) {
-        let span = &mut self.spans[index];
-        span.records += 1;
-        span.last_time_ms = Some(self.time_ms);
-        span.max_time_ms = span.max_time_ms.max(Some(self.time_ms));
-        let Some(builder) = &mut self.building[index] else { return };
-        builder.push(offset, record);
-        if builder.len() >= CHUNK_BYTES {
-            self.close(index);
-        }
-    }
-
-    fn close(&mut self, index: usize) {
-        if let Some(builder) = self.building[index].take() {
-            let span = self.spans[index];
-            let max_time_ms = span.max_time_ms.unwrap_or(i64::MIN);
-            self.chunks.push((index, builder.finish(span.end, self.time_ms, max_time_ms)));
-        }
-    }
-
-    fn close_all(&mut self) {
-        (0..self.building.len()).for_each(|index| self.close(index));
-    }
-}
-
 fn refuse(
     answers: impl Iterator<Item = tokio::sync::oneshot::Sender<Result<Vec<Appended>, AppendError>>>,
     reason: &str,
@@ -370,30 +293,5 @@ fn refuse(
     for answer in answers {
         // A caller that went away has asked for nothing more.
         let _ = answer.send(Err(AppendError::Refused { reason: reason.to_owned() }));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::NewRecord;
-
-    #[test]
-    fn a_large_commit_is_packed_into_chunks_of_bounded_size() {
-        let mut draft = Draft::new(vec![Span { end: 7, ..Span::default() }], 5);
-        let record = NewRecord { partition: 0, version: 1, key: "key".into(), value: vec![1; 1000].into() };
-        for _ in 0..3000 {
-            let offset = draft.take_offset(0);
-            draft.push(0, offset, &record);
-        }
-        draft.close_all();
-        let mut expected = 7;
-        for (_, chunk) in &draft.chunks {
-            assert!(chunk.stored().len() < CHUNK_BYTES + 2000);
-            assert_eq!(chunk.header.start, expected, "chunks are chained");
-            expected = chunk.header.end;
-        }
-        assert_eq!(expected, 3007);
-        assert!(draft.chunks.len() > 10);
     }
 }
