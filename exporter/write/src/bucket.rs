@@ -60,6 +60,35 @@ impl Bucket {
         }
     }
 
+    /// Tries whether creates are exact: of several at once one wins, and a later one is refused.
+    pub(crate) async fn probe(&self, key: &str) -> Result<(), Error> {
+        let path = path(key)?;
+        let create = |number: usize| {
+            let bytes = Bytes::from(number.to_string());
+            self.store.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create))
+        };
+        let mut pause = Pause::new(self);
+        loop {
+            let answers = futures::future::join_all((0..limits::PROBE_CREATES).map(create)).await;
+            let won = answers.iter().filter(|answer| answer.is_ok()).count();
+            if won > 1 {
+                return Err(Error::InexactStore { won });
+            }
+            if self.exists(key).await? {
+                break;
+            }
+            pause.wait().await?;
+        }
+        if create(limits::PROBE_CREATES).await.is_ok() {
+            return Err(Error::InexactStore { won: 2 });
+        }
+        // Tidiness only: the key is this process's own.
+        if let Err(error) = self.store.delete(&path).await {
+            tracing::debug!(key, %error, "the probe stays");
+        }
+        Ok(())
+    }
+
     pub(crate) async fn exists(&self, key: &str) -> Result<bool, Error> {
         let path = path(key)?;
         self.again("head", key, || self.store.head(&path)).await.map(|found| found.is_some())

@@ -33,6 +33,12 @@ pub enum Error {
         /// The logs found.
         found: String,
     },
+    /// The store cannot be the fence that it has to be.
+    #[error("the object store let {won} of several creates of one key win: it cannot keep two exporters apart")]
+    InexactStore {
+        /// How many creates of one key it took.
+        won: usize,
+    },
     /// A record of the enriched topic cannot be exported. A newer version: upgrade this process.
     #[error("partition {partition}, offset {offset}: {reason}")]
     Record {

@@ -117,6 +117,7 @@ pub async fn run(services: Services, progress: Arc<Progress>, stop: Cancellation
     let sealing = sealing::Sealing { log, clock, stop, config, writer, progress, signals };
     let both = async {
         refuse_other_logs(&bucket, &log_id).await?;
+        bucket.probe(&format!("_millrace/probe/{}", hex::encode(writer_id))).await?;
         tokio::try_join!(sealing.run(), publishing.run())
     };
     match both.await {

@@ -51,3 +51,5 @@ pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause after the store failed.
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How many creates of one key are tried at once at start, to see that the store lets one of them win.
+pub(crate) const PROBE_CREATES: usize = 10;

@@ -18,6 +18,7 @@ use parquet::file::reader::FileReader;
 use parquet::record::Field;
 use parquet::schema::types::Type;
 use support::script::{Doing, Script};
+use support::store::{Faults, FaultyStore};
 use support::{DAY_1, DAY_MS, Exporter, Folder, account, parquet as read, published};
 
 fn at(process_ms: i64, visitor: &'static str, uuid: &'static str) -> Doing<'static> {
@@ -309,4 +310,14 @@ async fn what_cannot_be_exported_ends_it_with_a_clear_error() {
         .await;
     let error = start(script.log(9), &damaged).await;
     assert!(matches!(error, Error::Object { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_whose_creates_overwrite_is_refused_at_start() {
+    let (folder, clock) = (Folder::new(), ManualClock::at(0));
+    let store = FaultyStore::new(folder.store(), Faults::Overwrites);
+    let exporter = Exporter::start(&one_of_everything().log(9), store, &[], &clock, Config::default(), 1);
+    let error = exporter.ended().await;
+    assert!(matches!(error, Error::InexactStore { won: 10 }), "{error}");
+    assert!(folder.exported().await.is_empty());
 }

@@ -26,6 +26,8 @@ pub enum Faults {
     Often { one_in: u64, seed: u64 },
     /// From this operation on nothing answers any more; `after_effect`: this one still happens.
     DeadFrom { operation: u64, after_effect: bool },
+    /// A create overwrites, as on stores that do not know conditions.
+    Overwrites,
     /// This operation waits for [`FaultyStore::go_on`]; everything after it works.
     StalledAt { operation: u64 },
 }
@@ -70,7 +72,7 @@ impl FaultyStore {
     fn fate(&self) -> Fate {
         let operation = self.operations.fetch_add(1, Ordering::SeqCst);
         let fate = match self.faults {
-            Faults::None => Fate::Works,
+            Faults::None | Faults::Overwrites => Fate::Works,
             Faults::Often { one_in, seed } => match scramble(seed ^ operation) % (one_in * 4) {
                 0 => Fate::FailsBefore,
                 1 => Fate::FailsAfter,
@@ -148,6 +150,7 @@ impl ObjectStore for FaultyStore {
             return Err(Error::AlreadyExists { path: location.to_string(), source: "409".into() });
         }
         self.before(&fate).await?;
+        let options = if matches!(self.faults, Faults::Overwrites) { PutOptions::default() } else { options };
         let answer = self.inner.put_opts(location, payload, options).await;
         self.after(&fate, answer).await
     }
