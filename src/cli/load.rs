@@ -192,3 +192,94 @@ fn progress_bar(days: &[Day]) -> ProgressBar {
     }
     bar
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+    use millrace_schemas::export::{Manifest, ManifestFile, SCHEMA_VERSION};
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    const PREFIX: &str = "v1/account_id=a/type=events";
+
+    fn date() -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 11, 24).unwrap()
+    }
+
+    fn key(name: &str) -> Path {
+        Path::parse(format!("{PREFIX}/date={}/{name}", date())).unwrap()
+    }
+
+    fn manifest(files: &[(&str, &str)]) -> Vec<u8> {
+        let file = |(name, content): &(&str, &str)| ManifestFile {
+            key: key(name).to_string(),
+            rows: 1,
+            bytes: content.len() as u64,
+            sha256: Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect(),
+            rows_sha256: String::new(),
+            min_timestamp: String::new(),
+            max_timestamp: String::new(),
+        };
+        let manifest = Manifest {
+            account_id: "a".into(),
+            of_type: "events".into(),
+            date: date(),
+            schema_version: SCHEMA_VERSION,
+            release: "1".into(),
+            log_id: "log".into(),
+            generation: 0,
+            settings: 1,
+            rows: files.len() as u64,
+            files: files.iter().map(file).collect(),
+            events: None,
+            unattributed: None,
+            rejected: None,
+            dead: None,
+            duplicate: None,
+        };
+        manifest.to_json()
+    }
+
+    async fn load(store: &Arc<InMemory>, folder: &std::path::Path) -> (Day, Outcome) {
+        let store: Arc<dyn ObjectStore> = store.clone();
+        let source = Arc::new(Source::of(store, Path::parse(PREFIX).unwrap(), "a"));
+        let day = source.day(date()).await.unwrap();
+        let days = [day];
+        let outcome = fetch_all(&source, &days, folder, &ProgressBar::hidden()).await;
+        let [day] = days;
+        (day, outcome)
+    }
+
+    #[tokio::test]
+    async fn a_closed_day_is_complete_here_only_once_every_file_of_its_manifest_is() {
+        let home = tempfile::tempdir().unwrap();
+        let local = |name: &str| home.path().join(format!("date={}", date())).join(name);
+        let store = Arc::new(InMemory::new());
+        store.put(&key("event=x/part-1.parquet"), "one".into()).await.unwrap();
+
+        let (day, outcome) = load(&store, home.path()).await;
+        assert_eq!((day.closed, outcome.fetched, outcome.failed.len()), (false, 1, 0), "an open day as it stands");
+
+        let files = [("event=x/part-1.parquet", "one"), ("event=x/part-2.parquet", "two")];
+        store.put(&key("_manifest.json"), manifest(&files).into()).await.unwrap();
+        store.put(&key("_SUCCESS"), "".into()).await.unwrap();
+        let (day, outcome) = load(&store, home.path()).await;
+        assert!(day.closed);
+        assert_eq!(outcome.failed.len(), 1, "the second file is not there: {:?}", outcome.failed);
+        assert!(!local("_SUCCESS").exists() && !local("_manifest.json").exists());
+
+        store.put(&key("event=x/part-2.parquet"), "owt".into()).await.unwrap();
+        let (_, outcome) = load(&store, home.path()).await;
+        assert!(outcome.failed[0].1.contains("SHA-256"), "{:?}", outcome.failed);
+        assert!(!local("_SUCCESS").exists() && !local("event=x/part-2.parquet").exists());
+
+        store.put(&key("event=x/part-2.parquet"), "two".into()).await.unwrap();
+        let (_, outcome) = load(&store, home.path()).await;
+        assert_eq!((outcome.fetched, outcome.already_there, outcome.failed.len()), (3, 1, 0));
+        assert!(local("_SUCCESS").exists());
+    }
+}

@@ -70,3 +70,72 @@ impl CredentialProvider for Renewed {
         Ok(Arc::clone(&held.credential))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use http::StatusCode;
+    use millrace_clock::{Clock, ManualClock};
+    use serde_json::json;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// An API that mints credentials for an hour, named by their number, unless it is down.
+    struct FakeApi {
+        clock: Arc<ManualClock>,
+        minted: AtomicUsize,
+        down: AtomicBool,
+    }
+
+    async fn renewed(fake: &Arc<FakeApi>) -> Renewed {
+        let answering = Arc::clone(fake);
+        let mint = async move || {
+            if answering.down.load(Ordering::SeqCst) {
+                return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"message": "later"})));
+            }
+            let number = answering.minted.fetch_add(1, Ordering::SeqCst);
+            let credentials = json!({
+                "accessKeyId": number.to_string(), "secretAccessKey": "s", "sessionToken": "t",
+                "expiration": answering.clock.now_ms() + 3_600_000,
+            });
+            (StatusCode::OK, Json(json!({"credentials": credentials, "s3Path": "s3://b/v1/account_id=a/"})))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/v2/export/credentials", get(mint));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let api = Api::new(&url, "2:token".to_owned(), "events").unwrap();
+        let first = api.mint().await.unwrap();
+        Renewed::new(api, first, fake.clock.clone())
+    }
+
+    #[tokio::test]
+    async fn credentials_are_renewed_at_half_their_life_and_kept_while_they_cannot_be() {
+        let clock = ManualClock::at(1_772_409_000_000);
+        let fake =
+            Arc::new(FakeApi { clock: clock.clone(), minted: AtomicUsize::new(0), down: AtomicBool::new(false) });
+        let renewed = renewed(&fake).await;
+        let key = async || renewed.get_credential().await.map(|credential| credential.key_id.clone());
+
+        clock.advance(29 * MINUTE);
+        assert_eq!(key().await.unwrap(), "0");
+        clock.advance(MINUTE);
+        assert_eq!(key().await.unwrap(), "1", "at half its life it is renewed");
+        assert_eq!(key().await.unwrap(), "1", "and then kept");
+
+        fake.down.store(true, Ordering::SeqCst);
+        clock.advance(59 * MINUTE);
+        assert_eq!(key().await.unwrap(), "1", "it is good to its end");
+        clock.advance(MINUTE);
+        let said = key().await.unwrap_err().to_string();
+        assert!(said.contains("later"), "{said}");
+        fake.down.store(false, Ordering::SeqCst);
+        assert_eq!(key().await.unwrap(), "2");
+    }
+}

@@ -62,6 +62,12 @@ impl Source {
         Ok(Self { store: Arc::new(store), prefix, account })
     }
 
+    /// A source over any store, for tests.
+    #[cfg(test)]
+    pub(super) fn of(store: Arc<dyn ObjectStore>, prefix: Path, account: &str) -> Self {
+        Self { store, prefix, account: account.to_owned() }
+    }
+
     /// The store, opened for this account and type only.
     pub(super) fn store(&self) -> &dyn ObjectStore {
         self.store.as_ref()
