@@ -126,6 +126,51 @@ async fn load_fetches_each_file_once_and_checks_it() {
 }
 
 #[tokio::test]
+async fn an_account_made_by_command_sends_and_reads_its_own_and_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let (demo, command) =
+        (server.demo(), |args: &[&str]| -> Value { serde_json::from_str(&server.launch().command_ok(args)).unwrap() });
+    assert_eq!(command(&["accounts", "create", "--id", "shop", "--name", "Shop", "--json"])["id"], "shop");
+    let key = command(&["keys", "create", "--account", "shop", "--name", "web", "--scope", "write", "--json"]);
+    let person = ["--username", "ann", "--email", "ann@shop.example", "--role", "analyst"];
+    let _ = command(&[&["users", "create", "--account", "shop"], &person[..], &["--json"]].concat());
+    let token = command(&["tokens", "create", "--user", "ann", "--name", "laptop", "--json"]);
+    let (secret, pat) = (key["key"].as_str().unwrap(), token["token"].as_str().unwrap());
+
+    let shop = server.api().with_key(secret);
+    let event = |account: &str| batch(account, vec![conversion("ann", "of-the-shop", "purchase", 1)]);
+    shop.post_taken(&event("shop")).await;
+    assert_eq!(shop.post(&event(demo.account())).await.unwrap().status, 403);
+    assert_eq!(server.api().post(&event("shop")).await.unwrap().status, 403);
+
+    let export = Export::open_as(demo, pat, "").await.unwrap();
+    let rows = until("the shop's row", VISIBLE, async || {
+        let rows = export.rows("events").await.map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err("none yet".to_owned()) } else { Ok(rows) }
+    })
+    .await;
+    assert_eq!((rows.len(), &rows[0]["account_id"]), (1, &json!("shop")));
+    let key_of_the_shop = rows[0]["_key"].as_str().unwrap();
+    let others = Export::open(demo).await.unwrap();
+    assert!(others.list().await.unwrap().is_empty(), "the demo account sees nothing of it");
+    assert!(others.read(key_of_the_shop).await.is_err(), "not even a key it knows");
+
+    let listed = server.launch().command_ok(&["keys", "list", "--json"]);
+    assert!(listed.contains(key["id"].as_str().unwrap()) && !listed.contains(secret), "{listed}");
+    let _ = server.launch().command_ok(&["keys", "revoke", key["id"].as_str().unwrap()]);
+    let _ = server.launch().command_ok(&["tokens", "revoke", token["id"].as_str().unwrap()]);
+    until("the key to be refused", Duration::from_secs(1), async || {
+        let answer = shop.post(&event("shop")).await.map_err(|error| error.to_string())?;
+        if answer.status == 401 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+    let bearer = format!("Bearer {pat}");
+    let answer = server.api().get("/v2/export/credentials", &[("Authorization", &bearer)]).await.unwrap();
+    assert_eq!(answer.status, 403, "a revoked token mints nothing: {}", answer.text());
+}
+
+#[tokio::test]
 async fn secrets_are_in_no_log_line_and_in_no_readable_file() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();

@@ -36,7 +36,7 @@ impl Export {
     /// # Errors
     /// The server cannot be reached or refuses.
     pub async fn open(demo: &Demo) -> anyhow::Result<Self> {
-        Self::open_narrow(demo, "").await
+        Self::open_as(demo, demo.pat(), "").await
     }
 
     /// An account's scope, read straight from the folder of a local store: for tests whose clock is not the machine's,
@@ -54,8 +54,16 @@ impl Export {
     /// # Errors
     /// The server cannot be reached or refuses.
     pub async fn open_narrow(demo: &Demo, query: &str) -> anyhow::Result<Self> {
+        Self::open_as(demo, demo.pat(), query).await
+    }
+
+    /// Mints credentials with another token than the demo one.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses.
+    pub async fn open_as(demo: &Demo, token: &str, query: &str) -> anyhow::Result<Self> {
         let url = format!("{}/v2/export/credentials?{query}", demo.api());
-        let response = reqwest::Client::new().get(url).bearer_auth(demo.pat()).send().await?;
+        let response = reqwest::Client::new().get(url).bearer_auth(token).send().await?;
         let status = response.status();
         let body: serde_json::Value = response.json().await?;
         ensure!(status.is_success(), "no credentials: {status} {body}");

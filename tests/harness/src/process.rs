@@ -86,7 +86,7 @@ impl Launch {
     /// Starts it and waits until `/readyz` says so.
     ///
     /// # Panics
-    /// It ends, or is not ready within [`READY_WITHIN`].
+    /// It ends, or is not ready within 40 s.
     pub async fn start(&self) -> Server {
         let output = OpenOptions::new().create(true).append(true).open(self.output_path()).expect("an output file");
         let also = output.try_clone().expect("a second handle of the output file");
@@ -217,7 +217,7 @@ impl Server {
     /// SIGTERM, and waits until it has stopped.
     ///
     /// # Panics
-    /// It does not stop within [`STOP_WITHIN`].
+    /// It does not stop within 30 s.
     pub async fn terminate(mut self) -> ExitStatus {
         self.signal_term();
         let child = &mut self.child.0;
