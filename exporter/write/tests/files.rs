@@ -321,3 +321,24 @@ async fn a_store_whose_creates_overwrite_is_refused_at_start() {
     assert!(matches!(error, Error::InexactStore { won: 10 }), "{error}");
     assert!(folder.exported().await.is_empty());
 }
+
+#[tokio::test]
+async fn the_digest_of_the_rows_is_the_same_whatever_the_codec_and_another_for_other_rows() {
+    let files = async |script: &Script, codec| {
+        let exported = closed(script, Config { codec, ..Config::default() }).await.exported().await;
+        let manifest = &exported["v1/account_id=acme/type=events/date=2026-03-10/_manifest.json"];
+        Manifest::from_json(manifest).unwrap().files
+    };
+    let named = |name: Option<&str>| {
+        let mut script = Script::new(1);
+        script.converted(at(DAY_1 + 7, "bob", "u2"), name);
+        script.watermarks(DAY_1 + DAY_MS);
+        script
+    };
+    let snappy = files(&named(Some("a")), Codec::Snappy).await.remove(0);
+    let zstd = files(&named(Some("a")), Codec::Zstd).await.remove(0);
+    assert_eq!(snappy.rows_sha256, zstd.rows_sha256);
+    assert_ne!(snappy.sha256, zstd.sha256);
+    let other = files(&named(None), Codec::Snappy).await.remove(0);
+    assert_ne!(snappy.rows_sha256, other.rows_sha256);
+}
