@@ -59,7 +59,8 @@ pub trait Rig: Send + Sync {
     /// Removes what lies below `before`.
     async fn trim(&self, topic: Topic, partition: Partition, before: Offset);
 
-    /// Sets the clock the log takes its append times from. `false`: this rig cannot, and the check has nothing to say.
+    /// Moves the clock the log takes its append times from: forward as time passes, backward as a wrong time server would.
+    /// `false`: this rig cannot, and the check has nothing to say.
     fn shift_clock(&self, by_ms: i64) -> bool;
 }
 
