@@ -30,8 +30,10 @@ pub(super) async fn read(
     let mut gathering = Gathering::new(from, max_bytes);
     if let Some(chunks) = recent {
         metrics::counter!(names::READS, "from" => "memory").increment(1);
-        for chunk in chunks {
-            gathering.take(&chunk).map_err(|reason| place.damaged(gathering.next, reason.into()))?;
+        // The tail is given a commit's chunks a moment before the commit is visible: what lies beyond the end seen above
+        // is not to be read yet, or the next read would begin beyond the end.
+        for chunk in chunks.iter().take_while(|chunk| chunk.header.start < span.end) {
+            gathering.take(chunk).map_err(|reason| place.damaged(gathering.next, reason.into()))?;
         }
         return Ok(gathering.done());
     }
@@ -170,5 +172,49 @@ impl Gathering {
 
     fn done(self) -> Chunk {
         Chunk { records: self.records, next: self.next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::embedded::chunk::Builder;
+    use crate::embedded::identity::Topics;
+    use crate::embedded::shared::Parts;
+    use crate::embedded::store::Store;
+    use crate::{NewRecord, TopicSpec};
+
+    const TOPIC: Topic = Topic("topic");
+
+    fn chunk(start: Offset) -> Stored {
+        let mut builder = Builder::at(start);
+        builder.push(start, &NewRecord { partition: 0, version: 1, key: "k".into(), value: "v".into() });
+        builder.finish(start + 1, 0, 0)
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_is_in_the_tail_but_not_yet_visible_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let topics = Topics::new(vec![TopicSpec { topic: TOPIC, partitions: 1 }]);
+        let shared = Arc::new(Shared::new(Parts {
+            folder: folder.path().to_owned(),
+            id: "id".into(),
+            store: Store::open(folder.path(), &topics.names()).unwrap(),
+            spans: vec![Span { end: 1, ..Span::default() }],
+            topics,
+            tail_bytes: 1 << 20,
+            positions: Vec::new(),
+            queue: mpsc::unbounded_channel().0,
+        }));
+        shared.tail(0).push(chunk(0));
+        shared.tail(0).push(chunk(1));
+
+        let first = read(&shared, TOPIC, 0, 0, usize::MAX).await.unwrap();
+
+        assert_eq!((first.records.len(), first.next), (1, 1));
+        let at_the_end = read(&shared, TOPIC, 0, first.next, usize::MAX).await.unwrap();
+        assert!(at_the_end.records.is_empty(), "it is at the end, not beyond it");
     }
 }
