@@ -75,7 +75,7 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then_some(secret)
 }
 
-/// The value of a header that decides something: it may stand once. Empty counts as absent, what is no text as wrong.
+/// The value of a header that decides something: it may stand once, and must be text. Empty counts as absent.
 pub(crate) fn only<'a>(
     headers: &'a HeaderMap,
     name: HeaderName,
@@ -86,6 +86,7 @@ pub(crate) fn only<'a>(
     if second.is_some() {
         return Err(Refusal::Twice(shown));
     }
-    let text = first.map(|value| value.to_str().unwrap_or("?").trim());
-    Ok(text.filter(|text| !text.is_empty()))
+    let Some(value) = first else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| Refusal::NoText(shown))?.trim();
+    Ok((!text.is_empty()).then_some(text))
 }

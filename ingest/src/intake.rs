@@ -121,6 +121,7 @@ impl Intake {
         api: &'static str,
         make: impl FnOnce(&Taken) -> Result<Made, Refusal>,
     ) -> Response {
+        let began = self.clock.elapsed();
         let (parts, body) = request.into_parts();
         let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(&parts.headers));
         let client = parts
@@ -132,7 +133,8 @@ impl Intake {
             Err(refusal) => return refusal.answer(&request_id),
         };
         let account = OfAccount(caller.account.clone());
-        let walked = self.walk(parts, body, caller, client, &request_id, api, make).await;
+        let patience = Patience { left: PATIENCE.saturating_sub(self.clock.elapsed().saturating_sub(began)) };
+        let walked = self.walk(patience, parts, body, caller, client, &request_id, api, make).await;
         let mut response = walked.unwrap_or_else(|refusal| refusal.answer(&request_id));
         response.extensions_mut().insert(account);
         response
@@ -141,6 +143,7 @@ impl Intake {
     #[allow(clippy::too_many_arguments, reason = "the parts of one request, taken apart by its one caller")]
     async fn walk(
         &self,
+        mut patience: Patience,
         parts: Parts,
         body: Body,
         caller: Caller,
@@ -150,7 +153,6 @@ impl Intake {
         make: impl FnOnce(&Taken) -> Result<Made, Refusal>,
     ) -> Result<Response, Refusal> {
         let announced = Announced::of(&parts.headers)?;
-        let mut patience = Patience { left: PATIENCE };
         // The body, and about as much again for its records.
         let hold = self.room.hold(&caller.account, 2 * announced.bytes_max());
         let mut held = patience.spend(&*self.clock, hold).await.flatten().ok_or(Refusal::Busy)?;

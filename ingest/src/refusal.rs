@@ -1,7 +1,7 @@
 //! Why a request was refused as a whole, and the one place where that becomes a status and a body.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use millrace_telemetry::RequestId;
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     ForeignAccount,
     /// A header or parameter that decides something stands twice.
     Twice(&'static str),
+    /// A header that decides something is no text.
+    NoText(&'static str),
     /// No such method here.
     Method,
     /// The body did not come in time.
@@ -90,9 +92,12 @@ impl Refusal {
         match self {
             Self::NotAuthenticated | Self::InvalidKey => StatusCode::UNAUTHORIZED,
             Self::MissingScope | Self::ForeignAccount => StatusCode::FORBIDDEN,
-            Self::Twice(_) | Self::BrokenBody(_) | Self::Malformed { .. } | Self::Field(_) | Self::Strict(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Twice(_)
+            | Self::NoText(_)
+            | Self::BrokenBody(_)
+            | Self::Malformed { .. }
+            | Self::Field(_)
+            | Self::Strict(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -113,6 +118,7 @@ impl Refusal {
             Self::MissingScope => "missing_scope",
             Self::ForeignAccount => "foreign_account",
             Self::Twice(_) => "header_twice",
+            Self::NoText(_) => "header_no_text",
             Self::Method => "method",
             Self::SlowBody => "slow_body",
             Self::BrokenBody(_) => "broken_body",
@@ -140,6 +146,7 @@ impl Refusal {
             Self::MissingScope => json!({"detail": "Not enough permissions. Required scope: write"}),
             Self::ForeignAccount => json!({"detail": "The key belongs to another account than account_id names"}),
             Self::Twice(name) => json!({"detail": format!("{name} stands twice")}),
+            Self::NoText(name) => json!({"detail": format!("{name} is not UTF-8")}),
             Self::Method => json!({"detail": "Method Not Allowed"}),
             Self::SlowBody => json!({"detail": "The body did not come in time"}),
             Self::BrokenBody(what) => json!({"detail": what}),
@@ -190,6 +197,9 @@ impl Refusal {
             }
             Self::NotAuthenticated | Self::InvalidKey => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Method => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));

@@ -12,6 +12,7 @@ fn known(refusal: &Refusal) {
         | Refusal::MissingScope
         | Refusal::ForeignAccount
         | Refusal::Twice(_)
+        | Refusal::NoText(_)
         | Refusal::Method
         | Refusal::SlowBody
         | Refusal::BrokenBody(_)
@@ -41,6 +42,7 @@ fn table() -> Vec<(Refusal, u16, &'static str)> {
         (Refusal::MissingScope, 403, r#"{"detail":"Not enough permissions. Required scope: write"}"#),
         (Refusal::ForeignAccount, 403, r#"{"detail":"The key belongs to another account than account_id names"}"#),
         (Refusal::Twice("X-API-Key"), 400, r#"{"detail":"X-API-Key stands twice"}"#),
+        (Refusal::NoText("Idempotency-Key"), 400, r#"{"detail":"Idempotency-Key is not UTF-8"}"#),
         (Refusal::Method, 405, r#"{"detail":"Method Not Allowed"}"#),
         (Refusal::SlowBody, 408, r#"{"detail":"The body did not come in time"}"#),
         (Refusal::BrokenBody("The body is no gzip".into()), 400, r#"{"detail":"The body is no gzip"}"#),

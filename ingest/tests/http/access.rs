@@ -168,6 +168,7 @@ async fn other_methods_are_not_for_these_routes() {
             let request = Request::builder().method(method).uri(route).body("".into()).unwrap();
             let answer = world.send(request).await;
             assert_eq!((answer.status, answer.json()), (405, json!({"detail": "Method Not Allowed"})));
+            assert_eq!(answer.header("Allow"), "POST, OPTIONS");
         }
     }
 }

@@ -105,6 +105,20 @@ async fn an_idempotency_key_serves_as_uuid_and_without_one_a_resend_is_a_new_eve
 }
 
 #[tokio::test]
+async fn an_idempotency_key_is_taken_as_it_is_or_not_at_all() {
+    let world = World::new().await;
+    let post = async |key: &[u8]| {
+        let mut request = world.request(TRACK, &[], json!({"user_id": "ann", "event_type": "x"}).to_string());
+        request.headers_mut().insert("Idempotency-Key", http::HeaderValue::from_bytes(key).unwrap());
+        world.send(request).await
+    };
+    assert_eq!(post("schlüssel".as_bytes()).await.json()["id"], "schlüssel");
+    assert_eq!(post(&[b'x'; 128]).await.status, 200);
+    assert_eq!(post(&[b'x'; 129]).await.status, 422);
+    assert_eq!(post(b"\xff").await.status, 400, "two that cannot be told apart would be one event");
+}
+
+#[tokio::test]
 async fn bad_fields_are_422_with_the_field_and_leave_no_record() {
     let world = World::new().await;
     let with = |field: &str, value: Value| {
