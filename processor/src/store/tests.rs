@@ -134,3 +134,65 @@ fn a_visitors_rate_is_remembered() {
     let outcomes = fold_in(&mut state, &[event(2, "two")], 1);
     assert_eq!(crate::support::kind(&outcomes[0]), "rejected");
 }
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The files as they lie there while the store is open are what a killed process leaves.
+    #[test]
+    fn what_a_killed_process_leaves_is_the_state_at_its_last_transaction(script in script(), cut in 0..120usize, torn in 0..64u64) {
+        let records = records(&script);
+        let (first, second) = records.split_at(cut.min(records.len() - 1) + 1);
+        let (folder, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Store::open(folder.path(), "log").unwrap();
+        let mut outcomes = fold_through(&store, &mut blank(), first);
+        copy(folder.path(), left.path());
+        let survivor = Store::open(left.path(), "log").unwrap();
+        let mut state = survivor.load(5).unwrap().unwrap();
+        prop_assert_eq!(state.head().folded, first.last().unwrap().offset + 1);
+        outcomes.extend(fold_through(&survivor, &mut state, second));
+        let at_once = fold_in(&mut blank(), &records, 3);
+        prop_assert_eq!(&outcomes, &at_once);
+        drop(survivor);
+        if let Some(mut earlier) = torn_store(left.path(), folder.path(), torn) {
+            let folded = earlier.head().folded;
+            let rest: Vec<Record> = records.iter().filter(|record| record.offset >= folded).cloned().collect();
+            prop_assert!(at_once.ends_with(&fold_in(&mut earlier, &rest, 3)), "a state of no transaction's end");
+        }
+    }
+}
+
+/// Cuts the newest journal short, as a power cut may: what is left is the state at an earlier transaction, or none.
+fn torn_store(left: &Path, origin: &Path, torn: u64) -> Option<State> {
+    let again = left.join("again");
+    copy(origin, &again);
+    let is_journal = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "jnl");
+    let mut journals: Vec<PathBuf> = std::fs::read_dir(again.join(DATABASE))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(is_journal)
+        .collect();
+    journals.sort();
+    let newest = journals.pop().expect("an open store has a journal");
+    let journal = std::fs::OpenOptions::new().write(true).open(&newest).unwrap();
+    let length = journal.metadata().unwrap().len();
+    journal.set_len(length * torn / 64).unwrap();
+    match Store::open(&again, "log").and_then(|store| store.load(5)) {
+        Ok(state) => state,
+        Err(StoreError::Damaged(_)) => None,
+        Err(wrong) => panic!("neither a state nor damage: {wrong}"),
+    }
+}
