@@ -7,7 +7,7 @@
 //! | file | does |
 //! |---|---|
 //! | [`intake`] | the walk; waiting before refusing; the append |
-//! | [`caller`], [`address`], [`cors`] | whose key it is, from where it came, which pages may send |
+//! | [`caller`], [`address`], [`cors`](mod@cors) | whose key it is, from where it came, which pages may send |
 //! | [`room`], [`body`] | bounds on memory and time |
 //! | [`json`], [`problem`] | reading in one pass, without losing the rest to one bad field |
 //! | [`event_api`], [`tracking`] | from a body to events and rejects |

@@ -58,6 +58,11 @@ impl MemoryLog {
         self.appends.lock().unwrap().clone()
     }
 
+    /// How many appends to the raw topic were tried.
+    pub fn offers(&self) -> u64 {
+        *self.offered.borrow()
+    }
+
     /// Waits until that many appends to the raw topic were tried.
     pub async fn offered(&self, count: u64) {
         let mut offered = self.offered.subscribe();
