@@ -203,7 +203,8 @@ impl Log for FaultyLog {
     ) -> Result<Chunk, ReadError> {
         self.shared.check_readable()?;
         let max_bytes = max_bytes.min(self.shared.read_bytes.load(Ordering::SeqCst));
-        let Chunk { mut records, next } = self.inner.read(topic, partition, from.div_ceil(SPREAD), max_bytes).await?;
+        let read = self.inner.read(topic, partition, from.div_ceil(SPREAD), max_bytes).await;
+        let Chunk { mut records, next } = read.map_err(spread_error)?;
         records.iter_mut().for_each(|record| record.offset *= SPREAD);
         Ok(Chunk { records, next: (next * SPREAD).max(from) })
     }
@@ -250,7 +251,7 @@ impl Consumer for FaultyConsumer {
         let mut readable = self.shared.readable.subscribe();
         self.shared.check_readable()?;
         tokio::select! {
-            delivery = self.inner.next() => delivery.map(spread_delivery),
+            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(spread_error),
             _ = readable.wait_for(|readable| !readable) => Err(ReadError::Unavailable("pulled the plug".into())),
         }
     }
@@ -272,6 +273,21 @@ impl Consumer for FaultyConsumer {
 fn spread(mut appended: Vec<Appended>) -> Vec<Appended> {
     appended.iter_mut().for_each(|one| one.offset *= SPREAD);
     appended
+}
+
+fn spread_error(error: ReadError) -> ReadError {
+    match error {
+        ReadError::Truncated { topic, partition, from, start } => {
+            ReadError::Truncated { topic, partition, from: from * SPREAD, start: start * SPREAD }
+        }
+        ReadError::Regressed { topic, partition, from, end } => {
+            ReadError::Regressed { topic, partition, from: from * SPREAD, end: end * SPREAD }
+        }
+        ReadError::Damaged { topic, partition, offset, reason } => {
+            ReadError::Damaged { topic, partition, offset: offset * SPREAD, reason }
+        }
+        ReadError::Unavailable(reason) => ReadError::Unavailable(reason),
+    }
 }
 
 fn spread_delivery(delivery: Delivery) -> Delivery {
