@@ -29,6 +29,7 @@ pub use rules::Rules;
 pub use size::Size;
 pub use span::Span;
 
+use crate::limits::RAW_RETENTION_DEFAULT;
 use environment::Variable;
 use keys::Keys;
 use text::Text;
@@ -50,6 +51,8 @@ pub struct Config {
     pub rules: Rules,
     /// What comes in.
     pub ingest: millrace_ingest::Config,
+    /// How long raw records are kept, log time: the source of every rebuild.
+    pub raw_retention: Duration,
     /// Ticks.
     pub processor: millrace_processor::Config,
     /// Sealing and publishing.
@@ -139,13 +142,15 @@ impl Config {
     /// The configuration, and the keys there are.
     fn read(figment: Figment) -> Result<(Self, BTreeSet<&'static str>), Vec<String>> {
         let mut keys = Keys::of(figment)?;
+        let rules = Rules::take(&mut keys);
         let config = Self {
+            raw_retention: take_raw_retention(&mut keys, &rules),
             data: keys.take("data", Text("./millrace-data".into())).0.into(),
             listen: Listen::take(&mut keys),
             logs: Logs::take(&mut keys),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             log: LogOptions::take(&mut keys),
-            rules: Rules::take(&mut keys),
+            rules,
             ingest: take_ingest(&mut keys),
             processor: take_processor(&mut keys),
             export: export::take(&mut keys),
@@ -191,6 +196,21 @@ fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
         trusted_proxies: keys.take("ingest.trusted_proxies", default.trusted_proxies),
         in_flight_bytes: keys.take("ingest.in_flight", Size::of(default.in_flight_bytes)).in_memory(),
     }
+}
+
+/// State that is made anew is folded from the raw topic: what it has to remember must be there.
+fn take_raw_retention(keys: &mut Keys, rules: &Rules) -> Duration {
+    let kept = keys.take("raw.retention", Span(RAW_RETENTION_DEFAULT));
+    for (name, window_ms) in [
+        ("dedupe.window", rules.settings.dedupe_window_ms),
+        ("attribution.window", rules.settings.attribution_window_ms),
+    ] {
+        let window = Span(Duration::from_millis(window_ms.unsigned_abs()));
+        if kept < window {
+            keys.wrong("raw.retention", &format!("{kept} is shorter than {name} ({window})"));
+        }
+    }
+    kept.0
 }
 
 /// One process on one machine: a tick a second costs nothing, and rows are fresher for it.

@@ -1,6 +1,7 @@
 //! Connects the services of one process: each gets the log, the store and the directory, and none gets another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -24,6 +25,7 @@ use crate::folder::Folder;
 use crate::parts::{Parts, Stage};
 use crate::serve::serve;
 use crate::status::{Running, Sources};
+use crate::trim::Trimming;
 use crate::{control, ground, server_keys, settings};
 
 /// What the services share.
@@ -73,6 +75,7 @@ pub(crate) async fn connect(
     let running = Arc::new(Running::default());
     start_exporter(&shared, config.export, &running, parts)?;
     start_processor(&shared, config.processor, &running, parts);
+    start_trimming(&shared, config.raw_retention, &running, parts);
     let bucket = config.fetch.bucket.clone();
     let demo = demo::prepare(&shared.folder, &shared.node, &shared.secrets, &bucket, &urls).await?;
     open_doors(&shared, listeners, recorder, config.ingest, fetch_config(config.fetch, &urls), running, parts)?;
@@ -120,10 +123,11 @@ fn start_exporter(
         accounts: shared.node.clone(),
         clock: Arc::clone(&shared.clock),
         config,
+        readiness: shared.readiness.clone(),
         writer_id,
     };
     let (progress, stop) = (Arc::clone(&running.exporter), parts.stop_of(Stage::Exporter));
-    parts.spawn("exporter", Stage::Exporter, async move {
+    parts.spawn(millrace_exporter_write::PART, Stage::Exporter, async move {
         millrace_exporter_write::run(services, progress, stop).await.map_err(|error| error.to_string())
     });
     Ok(())
@@ -141,6 +145,13 @@ fn start_processor(shared: &Shared, config: millrace_processor::Config, running:
     parts.spawn(millrace_processor::PART, Stage::Processor, async move {
         millrace_processor::run(services, progress, stop).await.map_err(|error| error.to_string())
     });
+}
+
+fn start_trimming(shared: &Shared, raw_retention: Duration, running: &Arc<Running>, parts: &mut Parts) {
+    let (log, clock) = (Arc::clone(&shared.log), Arc::clone(&shared.clock));
+    let trimming = Trimming { log, raw_retention, running: Arc::clone(running), clock };
+    let stop = parts.stop_of(Stage::Ground);
+    parts.spawn("retention", Stage::Ground, trimming.run(stop).map(Ok));
 }
 
 fn open_doors(

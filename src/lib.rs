@@ -20,6 +20,7 @@ mod serve;
 mod server_keys;
 mod settings;
 mod status;
+mod trim;
 
 pub use app::{App, Listeners};
 pub use config::Config;

@@ -41,3 +41,11 @@ pub const STATUS_ACCOUNTS_MAX: usize = 1_000;
 
 /// How long a status waits for the object store, account by account.
 pub const STATUS_STORE_WAIT: Duration = Duration::from_secs(5);
+/// How long the embedded log keeps enriched records that are sealed, log time.
+pub(crate) const ENRICHED_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// How long the embedded log keeps the audit trail, log time.
+pub(crate) const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
+/// How often the embedded log is looked through for records that are old enough to go.
+pub(crate) const TRIM_PAUSE: Duration = Duration::from_secs(3_600);
+/// How long raw records are kept unless `raw.retention` says otherwise, log time.
+pub(crate) const RAW_RETENTION_DEFAULT: Duration = Duration::from_secs(100 * 86_400);

@@ -7,7 +7,7 @@ use millrace_schemas::layout::Codec;
 use serde::Deserialize;
 
 use super::keys::Keys;
-use super::{Size, Span};
+use super::{Size, Span, Text};
 
 /// On one machine rows are sealed, and become visible, sooner than in a cluster.
 const SEAL_AGE: Span = Span(Duration::from_secs(2));
@@ -44,6 +44,9 @@ pub(super) fn take(keys: &mut Keys) -> Config {
         bytes_per_file,
         folders_per_slot: keys.take("export.folders_per_slot", default.folders_per_slot),
         codec,
+        segments_retention: keys.take("segments.retention", Span(default.segments_retention)).0,
+        export_retention: keys.take("export.retention", Span(default.export_retention)).0,
+        succeeds: keys.take_if_set("export.succeeds").map(|Text(log_id)| log_id),
     };
     keys.also_wrong(config.mistakes());
     config

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt, stream};
 use millrace_clock::SharedClock;
-use millrace_schemas::export::success_key;
-use millrace_schemas::layout::{AccountId, ExportType, date_of};
+use millrace_schemas::export::{self, success_key};
+use millrace_schemas::layout::{self, AccountId, ExportType};
 use millrace_schemas::partition;
 use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, gone};
 use crate::error::Error;
+use crate::health::Health;
 use crate::{limits, plan, records};
 
 /// The read side of the export.
@@ -32,7 +33,7 @@ impl Visible {
         log_id: &str,
         shards: u32,
     ) -> Self {
-        Self { bucket: Bucket::new(store, clock, stop), log_id: log_id.to_owned(), shards }
+        Self { bucket: Bucket::new(store, Health::new(None, clock, stop)), log_id: log_id.to_owned(), shards }
     }
 
     /// The instant, ms, up to which everything of the account is visible; `None` if nothing of its shard is out.
@@ -41,12 +42,15 @@ impl Visible {
     /// Stopped, or an object is damaged.
     pub async fn complete_through(&self, account: &AccountId) -> Result<Option<i64>, Error> {
         let shard = partition::of_account(account.as_str(), self.shards);
-        let planned = self.bucket.folders(&format!("_millrace/plan/{}/", self.log_id)).await?;
-        let newest_plan = planned.iter().rev().find_map(|name| name.parse().ok());
-        let newest = records::newest(&self.bucket, &self.log_id, shard, newest_plan).await?;
+        let newest = records::newest(&self.bucket, &self.log_id, shard).await?;
         let Some(through_ms) = newest else { return Ok(None) };
-        let plan = plan::read(&self.bucket, &self.log_id, date_of(through_ms), shard).await?;
-        Ok(Some(plan.map_or(through_ms, |plan| plan.complete_through_ms(account.as_str(), through_ms))))
+        let key = export::plan_needed(through_ms).map(|date| layout::plan_key(&self.log_id, date, shard));
+        let plan = match &key {
+            Some(key) => plan::read_key(&self.bucket, key).await?,
+            None => None,
+        };
+        let complete_ms = export::complete_through(account.as_str(), through_ms, plan.as_ref());
+        complete_ms.map(Some).ok_or_else(|| gone(&key.unwrap_or_default()))
     }
 
     /// The days of an account and type that are closed, in order.
