@@ -197,7 +197,8 @@ fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
 const TICK_INTERVAL: Span = Span(Duration::from_secs(1));
 
 fn take_processor(keys: &mut Keys) -> millrace_processor::Config {
-    millrace_processor::Config { tick_interval: keys.take("processor.tick_interval", TICK_INTERVAL).0 }
+    let tick_interval = keys.take("processor.tick_interval", TICK_INTERVAL).0;
+    millrace_processor::Config { tick_interval, ..millrace_processor::Config::default() }
 }
 
 fn take_fetch(keys: &mut Keys) -> millrace_exporter_fetch::Config {

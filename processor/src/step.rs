@@ -25,12 +25,13 @@ mod stored;
 mod table;
 mod visitor;
 
+pub(crate) use floors::hour_of;
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
 pub use overlay::{Counts, Overlay};
 pub use session::session_id;
 pub use state::{Head, State, Swept};
-pub(crate) use stored::{Changes, Rebuilt, Unreadable};
+pub(crate) use stored::{Changes, Rebuilt, Unreadable, hour_key, stored_head};
 
 use bytes::Bytes;
 use digest::Digest;
