@@ -25,12 +25,13 @@ mod stored;
 mod table;
 mod visitor;
 
+pub(crate) use floors::hour_of;
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
 pub use overlay::{Counts, Overlay};
 pub use session::session_id;
 pub use state::{Head, State, Swept};
-pub(crate) use stored::{Changes, Rebuilt, Unreadable};
+pub(crate) use stored::{Changes, Rebuilt, Unreadable, hour_key, stored_head};
 
 use bytes::Bytes;
 use digest::Digest;
@@ -81,9 +82,12 @@ pub fn release(state: &State, overlay: &mut Overlay, input: &Input, outcomes: &m
 }
 
 fn emit_conversion(state: &State, overlay: &Overlay, held: &Held, outcomes: &mut Outcomes) {
-    let Head { settings, floors, .. } = &overlay.head;
+    let settings = &overlay.head.settings;
+    let mut floors = overlay.head.floors;
+    // As of the moment it was due: the last record may have come long before, and whether a tick came since is no event's affair.
+    floors.rise(held.arrival_ms.saturating_add(settings.attribution_grace_ms), settings);
     let visitor = overlay.visitor_seen(state, &held.visitor);
-    let attribution = attribute(held, visitor, settings, floors);
+    let attribution = attribute(held, visitor, settings, &floors);
     let computed = held.session.to_string();
     let session_id = match &held.sent_session {
         Some(sent) => Some(&**sent),

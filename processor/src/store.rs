@@ -22,7 +22,7 @@ use crate::limits::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_MEMTABLE_B
 use crate::step::{Changes, Rebuilt, State, Swept, Unreadable};
 
 /// Rises whenever the meaning of what is stored changes; state of another version is made again from the log.
-const STATE_VERSION: u32 = 1;
+pub(crate) const STATE_VERSION: u32 = 1;
 
 /// The database's folder within the state folder, so that nothing else is ever thrown away.
 const DATABASE: &str = "db";
@@ -129,7 +129,7 @@ impl Store {
             }
             Err(LoadError::Unreadable(unreadable)) => {
                 tracing::warn!(partition, %unreadable, "the local state is made again from the log");
-                self.wipe(partition)?;
+                self.clear(partition)?;
                 Ok(None)
             }
         }
@@ -195,18 +195,6 @@ impl Store {
         }
         Ok(batch.commit()?)
     }
-
-    fn wipe(&self, partition: Partition) -> Result<(), StoreError> {
-        let prefix = partition.to_be_bytes();
-        // The head first: without it the rest is never read.
-        self.heads.remove(prefix)?;
-        for keyspace in [&self.visitors, &self.seen, &self.held] {
-            for entry in keyspace.prefix(prefix) {
-                keyspace.remove(entry.key()?)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl StoreError {
@@ -254,5 +242,9 @@ fn offset_of(key: &[u8]) -> Offset {
     key[PARTITION_BYTES..].first_chunk().map_or(0, |offset| Offset::from_be_bytes(*offset))
 }
 
+mod view;
+
+pub(crate) use view::{Entry, View};
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -69,16 +69,7 @@ pub(crate) struct Rebuilt(State);
 
 impl Rebuilt {
     pub(crate) fn new(head: &[u8]) -> Result<Self, Unreadable> {
-        let stored = StoredHead::decode(head)?;
-        let settings = stored.settings.ok_or_else(|| Unreadable("no settings".into()))?;
-        let floors = Floors {
-            seen_hour: stored.seen_hour,
-            session_ms: stored.session_ms,
-            assignment_ms: stored.assignment_ms,
-            decided_ms: stored.decided_ms,
-        };
-        let head = Head { log_time_ms: stored.log_time_ms, folded: stored.folded, settings, floors };
-        Ok(Self(State::with_head(head)))
+        stored_head(head).map(|head| Self(State::with_head(head)))
     }
 
     pub(crate) fn visitor(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
@@ -113,6 +104,19 @@ impl Rebuilt {
     pub(crate) fn done(self) -> State {
         self.0
     }
+}
+
+/// The numbers of a state, from their stored form.
+pub(crate) fn stored_head(head: &[u8]) -> Result<Head, Unreadable> {
+    let stored = StoredHead::decode(head)?;
+    let settings = stored.settings.ok_or_else(|| Unreadable("no settings".into()))?;
+    let floors = Floors {
+        seen_hour: stored.seen_hour,
+        session_ms: stored.session_ms,
+        assignment_ms: stored.assignment_ms,
+        decided_ms: stored.decided_ms,
+    };
+    Ok(Head { log_time_ms: stored.log_time_ms, folded: stored.folded, settings, floors })
 }
 
 fn digest(key: &[u8]) -> Result<Digest, Unreadable> {

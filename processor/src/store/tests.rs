@@ -8,7 +8,11 @@ use millrace_eventlog::Record;
 use millrace_schemas::raw::raw;
 
 /// Folds records in transactions of three, each written to the store after it was applied.
-fn fold_through(store: &Store, state: &mut State, records: &[Record]) -> Vec<millrace_schemas::enriched::Outcome> {
+pub(crate) fn fold_through(
+    store: &Store,
+    state: &mut State,
+    records: &[Record],
+) -> Vec<millrace_schemas::enriched::Outcome> {
     let mut folded = Vec::new();
     for transaction in records.chunks(3) {
         let mut overlay = Overlay::on(state);
