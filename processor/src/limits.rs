@@ -27,6 +27,9 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest silence that is ticked, whatever is configured.
 pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
+/// Seen events in memory, per partition: two generations of so many (about 45 bytes each). All others are in the local store.
+pub const SEEN_GENERATION_EVENTS: usize = 1 << 17;
+
 /// Tables of visitors and of seen events are split into this many parts (a power of two), so that neither growing nor
 /// sweeping one stops the fold for long. One part is swept per minute of log time.
 pub const TABLE_PARTS: usize = 64;
@@ -37,8 +40,8 @@ pub const STORE_MEMTABLE_BYTES: u64 = 8 << 20;
 /// The local store's journals together, in bytes; also what a start after a crash has to read at most.
 pub const STORE_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
-/// The local store's block cache, in bytes. Small: it is read only at start.
-pub const STORE_CACHE_BYTES: u64 = 4 << 20;
+/// The local store's block cache, in bytes: filters and indices of the seen events that are not in memory.
+pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 
 /// The local store's background threads.
 pub const STORE_THREADS: usize = 1;

@@ -50,6 +50,8 @@ pub(crate) enum Refused {
     Newer(Newer),
     /// It cannot be where it is.
     Wrong(Contradiction),
+    /// The state it meets cannot be read.
+    Unreadable(String),
 }
 
 /// What a committed transaction means for the store and the metrics.
@@ -112,6 +114,7 @@ impl Owned {
         open.bytes += record.value.len();
         open.only_ticks &= matches!(input.body, Body::Tick);
         fold(&self.state, &mut open.overlay, input, &mut open.outcomes, Offset::MIN);
+        open.overlay.is_whole().map_err(Refused::Unreadable)?;
         Ok(Taken::Folded)
     }
 

@@ -186,11 +186,13 @@ async fn load(store: &Store, partition: Partition) -> Result<Option<State>, Reco
 
 /// A state without records, and a store without leavings. Its settings give way to the partition's first record.
 async fn fresh(store: &Store, partition: Partition) -> Result<State, RecoverError> {
-    let store = store.clone();
-    off_thread(move || store.clear(partition)).await?;
+    let clearing = store.clone();
+    off_thread(move || clearing.clear(partition)).await?;
     let mut settings = defaults();
     settings.version = 0;
-    Ok(State::new(settings))
+    let mut state = State::new(settings);
+    state.rest_on(store.below(partition));
+    Ok(state)
 }
 
 /// Folds raw from where the state is to where the watermark record says.
@@ -220,6 +222,7 @@ async fn catch_up(
             settings_first(log.id(), partition, overlay.head(), &input)?;
             // Its outcomes were committed; so these are dropped.
             fold(&state, &mut overlay, input, &mut Outcomes::default(), watermark.released);
+            overlay.is_whole().map_err(RecoverError::Reopen)?;
         }
         overlay.folded_to(chunk.next.min(folded));
         let changes = Changes::of(&state, &overlay);

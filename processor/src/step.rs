@@ -19,22 +19,24 @@ mod held;
 mod input;
 mod outcome;
 mod overlay;
+mod seen;
 mod session;
 mod state;
 mod stored;
 mod table;
 mod visitor;
 
+pub(crate) use digest::{DIGEST_BYTES, Digest};
 pub(crate) use floors::hour_of;
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
 pub use overlay::{Counts, Overlay};
+pub(crate) use seen::{Below, SeenHour};
 pub use session::session_id;
 pub use state::{Head, State, Swept};
 pub(crate) use stored::{Changes, Rebuilt, Unreadable, hour_key, stored_head};
 
 use bytes::Bytes;
-use digest::Digest;
 use millrace_eventlog::Offset;
 use millrace_schemas::enriched::{Dead, Duplicate, Kind, Rejected, Unattributed, outcome::What};
 use millrace_schemas::partition::split_key;

@@ -37,6 +37,7 @@ impl Member<'_> {
                         self.report();
                         return Ok(());
                     }
+                    Err(Refused::Unreadable(reason)) => return Err(Interrupt::Again(reason)),
                     Err(Refused::Wrong(wrong)) => return Err(RecoverError::Stop(wrong).into()),
                 }
             }

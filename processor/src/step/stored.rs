@@ -7,19 +7,17 @@ use millrace_schemas::raw::{Event, event};
 use prost::Message;
 
 use super::assignment::{Assignment, Run, Treatment};
-use super::digest::Digest;
+use super::digest::{DIGEST_BYTES, Digest};
 use super::floors::Floors;
 use super::held::Held;
 use super::overlay::Overlay;
 use super::sent;
 use super::session::Session;
-use super::state::{Head, SeenHour, State};
+use super::state::{Head, State};
 use super::visitor::Visitor;
 use wire::{StoredAssignment, StoredHead, StoredHeld, StoredRun, StoredSession, StoredTreatment, StoredVisitor};
 
 mod wire;
-
-const DIGEST_BYTES: usize = 16;
 
 /// What one committed transaction changes in the store.
 #[derive(Debug, Default)]
@@ -78,17 +76,6 @@ impl Rebuilt {
         visitor.forget(&self.0.head.floors);
         if !visitor.is_blank(self.0.head.log_time_ms) {
             self.0.visitors.insert(digest(key)?, visitor);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn seen(&mut self, hour: u32, digests: &[u8]) -> Result<(), Unreadable> {
-        let hour = i64::from(hour);
-        if hour < self.0.head.floors.seen_hour {
-            return Ok(());
-        }
-        for key in digests.chunks(DIGEST_BYTES) {
-            self.0.seen.insert(digest(key)?, SeenHour::new(hour));
         }
         Ok(())
     }

@@ -47,6 +47,17 @@ proptest! {
         prop_assert_eq!(outcomes, fold_in(&mut blank(), &records, 3));
     }
 
+    #[test]
+    fn a_state_that_rests_on_the_store_folds_as_one_that_has_all_in_memory(script in script(), events in 1..8usize) {
+        let records = records(&script);
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "log").unwrap();
+        let mut state = blank();
+        state.rest_on(store.below(5));
+        state.with_generations_of(events);
+        prop_assert_eq!(fold_through(&store, &mut state, &records), fold_in(&mut blank(), &records, 3));
+    }
+
     /// What recovery does: fold without releasing, hold from where the record says.
     #[test]
     fn recovery_holds_what_the_record_says_whatever_the_grace(script in script(), cut in 0..120usize) {

@@ -44,7 +44,7 @@ impl Store {
         let prefix = partition.to_be_bytes();
         // The head first: without it the rest is never read.
         self.heads.remove(prefix)?;
-        for keyspace in [&self.visitors, &self.seen, &self.held] {
+        for keyspace in [&self.visitors, &self.seen, &self.held, &self.events] {
             for entry in keyspace.prefix(prefix) {
                 keyspace.remove(entry.key()?)?;
             }
@@ -70,7 +70,11 @@ impl Store {
         place: Offset,
         digests: Vec<u8>,
     ) -> Result<(), StoreError> {
-        self.put(&self.seen, partition, vec![(key(hour.to_be_bytes(), &[&place.to_be_bytes()]), digests)])
+        let prefix = partition.to_be_bytes();
+        let mut batch = self.db.batch();
+        self.add_events(&mut batch, prefix, hour, &digests);
+        batch.insert(&self.seen, key(prefix, &[&hour.to_be_bytes(), &place.to_be_bytes()]), digests);
+        Ok(batch.commit()?)
     }
 
     /// Makes what was put back the partition's state.
