@@ -129,7 +129,7 @@ proptest! {
         // What the new owner's local store holds is whole as well.
         let mut reloaded = second.load(PARTITION).unwrap().unwrap();
         prop_assert_eq!(reloaded.held(), state.held());
-        prop_assert_eq!(second.events_stored(PARTITION), first.events_stored(PARTITION));
+        prop_assert!(second.events_stored(PARTITION) <= first.events_stored(PARTITION), "what is forgotten is not put back");
         let more = [record(100_000, state.head().log_time_ms + DAY, tick())];
         prop_assert_eq!(fold_in(&mut reloaded, &more, 1), fold_in(&mut state, &more, 1));
     }
