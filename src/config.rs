@@ -217,7 +217,8 @@ fn take_raw_retention(keys: &mut Keys, rules: &Rules) -> Duration {
 const TICK_INTERVAL: Span = Span(Duration::from_secs(1));
 
 fn take_processor(keys: &mut Keys) -> millrace_processor::Config {
-    millrace_processor::Config { tick_interval: keys.take("processor.tick_interval", TICK_INTERVAL).0 }
+    let tick_interval = keys.take("processor.tick_interval", TICK_INTERVAL).0;
+    millrace_processor::Config { tick_interval, ..millrace_processor::Config::default() }
 }
 
 fn take_fetch(keys: &mut Keys) -> millrace_exporter_fetch::Config {

@@ -138,13 +138,17 @@ fn start_processor(shared: &Shared, config: millrace_processor::Config, running:
         log: shared.log.clone(),
         clock: Arc::clone(&shared.clock),
         state_dir: shared.folder.state(),
+        store: Arc::clone(&shared.store),
         config,
         readiness: shared.readiness.clone(),
     };
     let (progress, stop) = (Arc::clone(&running.processor), parts.stop_of(Stage::Processor));
-    parts.spawn(millrace_processor::PART, Stage::Processor, async move {
-        millrace_processor::run(services, progress, stop).await.map_err(|error| error.to_string())
-    });
+    let running = millrace_processor::run(services, progress, stop);
+    parts.spawn(
+        millrace_processor::PART,
+        Stage::Processor,
+        running.map(|ended| ended.map_err(|error| error.to_string())),
+    );
 }
 
 fn start_trimming(shared: &Shared, raw_retention: Duration, running: &Arc<Running>, parts: &mut Parts) {

@@ -50,10 +50,11 @@ pub trait Rig: Send + Sync {
     /// Writes these in one transaction that is aborted in the end.
     async fn abort(&self, outputs: Vec<(Topic, NewRecord)>);
 
-    /// Revokes a partition from the member that owns it, in good order, and assigns it anew.
+    /// Revokes a partition from the member that owns it, in good order, and assigns it anew. A log that revokes whole
+    /// members does so with all the member has.
     async fn revoke(&self, group: &str, topic: Topic, partition: Partition);
 
-    /// Takes a partition from the member that owns it without asking, and assigns it anew.
+    /// Takes a partition from the member that owns it without asking, and assigns it anew; or all the member has, as above.
     async fn lose(&self, group: &str, topic: Topic, partition: Partition);
 
     /// Removes what lies below `before`.
@@ -92,7 +93,7 @@ pub fn checks() -> Vec<Check> {
     checks![
         appends::records_come_back_in_order_with_all_they_had,
         appends::an_append_over_several_partitions_answers_in_the_order_given,
-        appends::one_append_has_one_append_time_per_partition,
+        appends::the_append_times_answered_are_those_read,
         appends::acknowledged_records_are_there_after_reopening,
         appends::concurrent_appends_lose_and_reorder_nothing,
         appends::a_record_that_is_too_large_takes_its_whole_append_with_it,

@@ -66,7 +66,8 @@ pub struct NewRecord {
 pub struct Record {
     /// Its place in the partition.
     pub offset: Offset,
-    /// When the log took it: wall clock of the log (not of the sender), in ms since 1970. One value per batch.
+    /// When the log took it: wall clock of the log (not of the sender), in ms since 1970. Records that the log wrote
+    /// together share it; which those are is the log's business, and one append may have several times.
     pub append_time_ms: i64,
     /// The schema version of `value`, from its header.
     pub version: u32,
@@ -237,7 +238,8 @@ pub enum CommitError {
     /// Aborted: go back to the last committed positions and fold again.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
-    /// These partitions belong to another member by now: drop them. The transaction is aborted.
+    /// These partitions belong to another member by now: drop them. The transaction is aborted. A log that fences whole
+    /// members names all of the transaction's partitions; each is then said to be lost, and assigned anew to whoever has it.
     #[error("partitions {partitions:?} belong to another member: {reason}")]
     Fenced {
         /// The partitions to drop.
@@ -270,7 +272,8 @@ pub trait Log: Send + Sync + 'static {
         max_bytes: usize,
     ) -> Result<Chunk, ReadError>;
 
-    /// What the partition holds now. Every append acknowledged before the call lies before `end`.
+    /// What the partition holds now. Every append acknowledged before the call lies before `end`, except behind a
+    /// transaction that is still open: what comes after its first record is not readable, and not before `end`, until it ends.
     async fn extent(&self, topic: Topic, partition: Partition) -> Result<Extent, ReadError>;
 
     /// The first position whose append time is at or after `time_ms`; `None` if there is none.

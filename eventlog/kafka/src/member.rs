@@ -1,0 +1,201 @@
+//! Members of groups.
+//!
+//! Each member is a *seat* (`seat.rs`, `state.rs`): the place at which its owner, who holds the [`Consumer`] (`owner.rs`), and its worker, a
+//! thread with a Kafka consumer, tell each other things. The worker polls (`worker.rs`, `life.rs`), keeps the client where the owner wants it (`flows.rs`),
+//! answers rebalances (`rebalance.rs`), and watches that the topic is there and positions get on (`watch.rs`).
+//!
+//! Seats are numbered within a process and group. The number is part of the member's name, so that whoever sits down again
+//! has the name, and at once the partitions, of the one before.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use millrace_eventlog::{Appended, CommitError, Consumer, Delivery, Offset, Partition, ReadError, Topic, Transaction};
+
+use crate::Shared;
+use crate::transact::{Failure, Job, Transactor, offsets};
+
+mod flows;
+mod life;
+mod owner;
+mod rebalance;
+mod seat;
+mod state;
+mod watch;
+mod worker;
+
+pub(crate) use owner::Permission;
+use seat::{Restart, Seat};
+use worker::Worker;
+
+/// The members of all groups in this process.
+#[derive(Default)]
+pub(crate) struct Members {
+    groups: Mutex<Groups>,
+}
+
+#[derive(Default)]
+struct Groups {
+    seats: HashMap<String, Vec<Chair>>,
+    closed: bool,
+}
+
+/// One seat's place in the group: who sits there, and the thread that works for it or is still leaving.
+struct Chair {
+    seat: Arc<Seat>,
+    taken: bool,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Members {
+    /// Nobody joins any more, and all leave.
+    pub(crate) fn close(&self) {
+        let mut groups = self.lock();
+        groups.closed = true;
+        for chair in groups.seats.values().flatten() {
+            chair.seat.close();
+        }
+    }
+
+    /// Waits until all have left. Blocks.
+    pub(crate) fn join_all(&self) {
+        let workers: Vec<_> =
+            self.lock().seats.values_mut().flatten().filter_map(|chair| chair.worker.take()).collect();
+        for worker in workers {
+            wait_for(worker);
+        }
+    }
+
+    /// All members of a group leave in good order and join again. False: there is none.
+    pub(crate) fn restart(&self, group: &str, reason: &'static str) -> bool {
+        let groups = self.lock();
+        let Some(chairs) = groups.seats.get(group) else { return false };
+        let taken: Vec<_> = chairs.iter().filter(|chair| chair.taken).collect();
+        for chair in &taken {
+            chair.seat.restart(Restart::InGoodOrder(reason));
+        }
+        !taken.is_empty()
+    }
+
+    fn stand_up(&self, group: &str, number: usize) {
+        if let Some(chair) = self.lock().seats.get_mut(group).and_then(|chairs| chairs.get_mut(number)) {
+            chair.taken = false;
+            chair.seat.leave();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Groups> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait_for(worker: JoinHandle<()>) {
+    if worker.join().is_err() {
+        tracing::error!("a thread of a member had panicked");
+    }
+}
+
+/// Joins a group. See [`millrace_eventlog::Log::subscribe`].
+pub(crate) fn join(
+    shared: &Arc<Shared>,
+    group: &str,
+    topic: Topic,
+    name: Arc<str>,
+    partitions: u32,
+) -> Result<Member, ReadError> {
+    let group = format!("{}{group}", shared.options.prefix);
+    let mut groups = shared.members.lock();
+    if groups.closed {
+        return Err(closed());
+    }
+    let chairs = groups.seats.entry(group.clone()).or_default();
+    let number = chairs.iter().position(|chair| !chair.taken).unwrap_or(chairs.len());
+    let seat = Arc::new(Seat::new(topic, partitions));
+    let before = chairs.get_mut(number).and_then(|chair| chair.worker.take());
+    let instance = format!("{}-{number}", shared.options.instance);
+    let worker = Worker::new(Arc::clone(shared), Arc::clone(&seat), group.clone(), instance.clone(), name);
+    let work = move || {
+        // Whoever sat here must have left before another comes under the same name.
+        if let Some(before) = before {
+            wait_for(before);
+        }
+        worker.run();
+    };
+    let worker = std::thread::Builder::new().name(format!("kafka-member-{number}")).spawn(work);
+    let worker = worker.map_err(|error| ReadError::Unavailable(format!("a thread could not be started: {error}")))?;
+    let chair = Chair { seat: Arc::clone(&seat), taken: true, worker: Some(worker) };
+    match chairs.get_mut(number) {
+        Some(empty) => *empty = chair,
+        None => chairs.push(chair),
+    }
+    drop(groups);
+    let transactor = Transactor::new(shared.options.clone(), format!("{group}.{instance}"));
+    Ok(Member { shared: Arc::clone(shared), seat, group, number, transactor: Arc::new(transactor.into()) })
+}
+
+fn closed() -> ReadError {
+    ReadError::Unavailable("the log is closed".into())
+}
+
+/// A member, as its owner sees it.
+pub(crate) struct Member {
+    shared: Arc<Shared>,
+    seat: Arc<Seat>,
+    group: String,
+    number: usize,
+    transactor: Arc<tokio::sync::Mutex<Transactor>>,
+}
+
+#[async_trait]
+impl Consumer for Member {
+    async fn next(&mut self) -> Result<Delivery, ReadError> {
+        self.seat.let_go();
+        loop {
+            if let Some(delivery) = self.seat.take() {
+                return delivery;
+            }
+            self.seat.woken().await;
+        }
+    }
+
+    fn start(&mut self, partition: Partition, from: Offset) {
+        self.seat.start(partition, from);
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) {
+        self.seat.pause(partition, paused);
+    }
+
+    async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
+        let Transaction { outputs, inputs } = transaction;
+        let partitions: Vec<_> = inputs.iter().map(|(partition, _)| *partition).collect();
+        let permission = self.seat.begin_commit(&partitions, outputs.is_empty()).map_err(|partitions| {
+            CommitError::Fenced { partitions, reason: format!("group {} has given them to somebody else", self.group) }
+        })?;
+        let offsets = offsets(&self.seat.topic_name(&self.shared.options), &inputs);
+        let offsets = offsets.map_err(|error| CommitError::Aborted(error.to_string()))?;
+        let outputs = outputs.into_iter();
+        let outputs = outputs.map(|(topic, record)| (crate::topics::named(&self.shared.options, topic).into(), record));
+        let job = Job { outputs: outputs.collect(), offsets, permission };
+        let (shared, transactor) = (Arc::clone(&self.shared), Arc::clone(&self.transactor));
+        // A task of its own: half a transaction must not be left open when whoever waits goes away.
+        let working = tokio::spawn(async move { transactor.lock().await.commit(&shared, job).await });
+        let outcome = working.await.unwrap_or_else(|error| Err(Failure::Aborted(format!("the commit broke: {error}"))));
+        outcome.map_err(|failure| match failure {
+            Failure::Aborted(reason) => CommitError::Aborted(reason),
+            Failure::Fenced(reason) => {
+                // The broker fences members, not partitions: all of them are lost, and the member joins anew.
+                self.seat.restart(Restart::Lost("fenced"));
+                CommitError::Fenced { partitions, reason }
+            }
+        })
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.shared.members.stand_up(&self.group, self.number);
+    }
+}

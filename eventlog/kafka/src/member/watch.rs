@@ -1,0 +1,114 @@
+//! Notices what a client does not report: a topic that was deleted or made again under it, and a position that stands
+//! still while the partition grows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use millrace_eventlog::{Offset, Partition, ReadError};
+use tokio::time::Instant;
+
+use super::flows::Flows;
+use super::seat::Seat;
+use crate::Shared;
+use crate::cluster::Unanswered;
+use crate::limits::{DELETED_AFTER, STALLED_AFTER, WATCH_EVERY};
+use crate::reader::Place;
+use crate::reading::deleted;
+
+/// The watch over one client.
+pub(super) struct Watch {
+    seat: Arc<Seat>,
+    name: Arc<str>,
+    looked: Instant,
+    /// Since when the brokers do not know the topic as it was.
+    gone: Option<Instant>,
+    marks: BTreeMap<Partition, Mark>,
+    /// How far the client had come when it was last looked at.
+    reached: BTreeMap<Partition, Offset>,
+}
+
+/// What was last seen of a partition.
+struct Mark {
+    end: Offset,
+    /// Whether anything came since the end last moved, and otherwise since when it did not.
+    heard: bool,
+    since: Instant,
+}
+
+impl Watch {
+    pub(super) fn new(seat: Arc<Seat>, name: Arc<str>) -> Self {
+        Self { seat, name, looked: Instant::now(), gone: None, marks: BTreeMap::new(), reached: BTreeMap::new() }
+    }
+
+    /// Something of the partition came: records, or its end.
+    pub(super) fn heard(&mut self, partition: Partition) {
+        if let Some(mark) = self.marks.get_mut(&partition) {
+            mark.heard = true;
+        }
+    }
+
+    /// Looks, if it is time to. The answer is a partition whose position stands still, if there is one.
+    pub(super) fn look(&mut self, shared: &Shared, flows: &Flows) -> Option<Partition> {
+        if self.looked.elapsed() < WATCH_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        let positions = flows.positions();
+        self.reached.extend(positions.iter().copied());
+        if self.is_gone(shared) || positions.is_empty() {
+            return None;
+        }
+        let places: Vec<_> = positions
+            .iter()
+            .map(|(partition, _)| Place { topic: Arc::clone(&self.name), partition: *partition })
+            .collect();
+        let ends = shared.cluster.ends(&places).ok()?;
+        let mut stalled = None;
+        let mut marks = BTreeMap::new();
+        for ((partition, position), end) in positions.into_iter().zip(ends) {
+            let before = self.marks.remove(&partition);
+            if end < position {
+                self.regressed(partition, position, end, before.as_ref());
+            }
+            let mark = match before {
+                Some(mark) if mark.end == end || !mark.heard => Mark { end, ..mark },
+                _ => Mark { end, heard: end <= position, since: Instant::now() },
+            };
+            if !mark.heard && mark.since.elapsed() >= STALLED_AFTER {
+                stalled = Some(partition);
+            }
+            marks.insert(partition, mark);
+        }
+        self.marks = marks;
+        stalled
+    }
+
+    /// An end before the position is believed when it is seen twice.
+    fn regressed(&self, partition: Partition, position: Offset, end: Offset, before: Option<&Mark>) {
+        if before.is_some_and(|before| before.end < position) {
+            let topic = self.seat.topic;
+            self.seat.fail(partition, ReadError::Regressed { topic, partition, from: position, end });
+        }
+    }
+
+    /// Whether the topic is gone. The owner is told once it has been so for a while.
+    fn is_gone(&mut self, shared: &Shared) -> bool {
+        match shared.cluster.partitions(&self.name) {
+            Ok(partitions) if partitions == self.seat.partitions => {
+                self.gone = None;
+                return false;
+            }
+            Ok(_) | Err(Unanswered::UnknownTopic) => {}
+            // No broker answers: that is another trouble.
+            Err(Unanswered::Failed(_)) => return false,
+        }
+        let since = *self.gone.get_or_insert_with(Instant::now);
+        if since.elapsed() >= DELETED_AFTER {
+            self.gone = None;
+            let reached = self.reached.iter().next_back().map(|(partition, position)| (*partition, *position));
+            let (partition, position) = reached.unwrap_or_default();
+            self.seat.fail(partition, deleted(self.seat.topic, partition, position));
+        }
+        true
+    }
+}

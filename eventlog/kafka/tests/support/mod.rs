@@ -1,0 +1,163 @@
+//! What the tests of the log on Kafka share: a log of its own on a cluster, and what Kafka's own clients can do to it.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_eventlog::{Log, NewRecord, Offset, Partition, Topic};
+use millrace_eventlog_kafka::topics::{self, TopicSettings};
+use millrace_eventlog_kafka::{KafkaLog, Options};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+pub(crate) const INPUT: Topic = Topic("input");
+pub(crate) const OUTPUT: Topic = Topic("output");
+pub(crate) const SINGLE: Topic = Topic("single");
+pub(crate) const ALL: [Topic; 3] = [INPUT, OUTPUT, SINGLE];
+
+/// How long anything here waits.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The topics of a log under test.
+pub(crate) fn settings() -> [TopicSettings; 3] {
+    [(INPUT, 4), (OUTPUT, 4), (SINGLE, 1)].map(|(topic, partitions)| TopicSettings {
+        topic,
+        partitions,
+        retention_ms: None,
+        append_time: true,
+    })
+}
+
+/// Options of a log that nobody else has.
+pub(crate) fn options(bootstrap: &str, replication: u16) -> Options {
+    let mut options = Options::new(bootstrap, "tester");
+    options.prefix = format!("t{}.", uuid::Uuid::new_v4().simple());
+    options.dev = replication < 3;
+    options.session_timeout = Duration::from_secs(6);
+    options
+}
+
+/// Makes a log and opens it.
+pub(crate) async fn make(bootstrap: &str, replication: u16) -> (Options, Arc<KafkaLog>) {
+    let options = options(bootstrap, replication);
+    topics::create(&options, &settings(), replication).await.expect("the log can be made");
+    let log = open(&options).await;
+    (options, log)
+}
+
+pub(crate) async fn open(options: &Options) -> Arc<KafkaLog> {
+    KafkaLog::open(options.clone(), &ALL).await.expect("the log can be opened")
+}
+
+pub(crate) fn client(options: &Options) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &options.bootstrap_servers);
+    config
+}
+
+pub(crate) fn admin(options: &Options) -> AdminClient<DefaultClientContext> {
+    client(options).create().expect("a client for the brokers")
+}
+
+pub(crate) fn named(options: &Options, topic: Topic) -> String {
+    format!("{}{topic}", options.prefix)
+}
+
+/// Removes what lies below `before`.
+pub(crate) async fn trim(options: &Options, topic: Topic, partition: Partition, before: Offset) {
+    let mut list = TopicPartitionList::new();
+    let before = rdkafka::Offset::Offset(i64::try_from(before).expect("an offset"));
+    list.add_partition_offset(&named(options, topic), i32::try_from(partition).expect("a partition"), before)
+        .expect("a position");
+    let answers = admin(options).delete_records(&list, &AdminOptions::new()).await.expect("the brokers answer");
+    for answer in answers.elements() {
+        answer.error().expect("records can be removed");
+    }
+}
+
+/// A producer of transactions, as somebody else with this id would have it.
+pub(crate) async fn transactional(options: &Options, id: &str) -> FutureProducer {
+    let mut config = client(options);
+    config.set("transactional.id", id).set("transaction.timeout.ms", "15000");
+    let producer: FutureProducer = config.create().expect("a producer");
+    blocking(&producer, |producer| producer.init_transactions(DEADLINE).expect("the brokers answer")).await;
+    producer
+}
+
+/// Begins a transaction with these records in it, delivered.
+pub(crate) async fn begin(options: &Options, producer: &FutureProducer, outputs: &[(Topic, NewRecord)]) {
+    producer.begin_transaction().expect("nothing is open");
+    for (topic, record) in outputs {
+        let topic = named(options, *topic);
+        let message = FutureRecord::to(&topic)
+            .partition(i32::try_from(record.partition).expect("a partition"))
+            .key(record.key.as_ref())
+            .payload(record.value.as_ref());
+        producer.send(message, DEADLINE).await.expect("the brokers take it");
+    }
+}
+
+/// Writes these in one transaction that is aborted, and waits until readers are past it.
+pub(crate) async fn abort(options: &Options, log: &Arc<KafkaLog>, outputs: Vec<(Topic, NewRecord)>) {
+    let producer = transactional(options, &format!("{}aborter", options.prefix)).await;
+    begin(options, &producer, &outputs).await;
+    let mut ends = Vec::new();
+    for (topic, record) in &outputs {
+        ends.push((*topic, record.partition, end(options, *topic, record.partition).await));
+    }
+    blocking(&producer, |producer| producer.abort_transaction(DEADLINE).expect("it can be aborted")).await;
+    for (topic, partition, before) in ends {
+        // The abort's own marker comes after what the transaction wrote.
+        log.grown(topic, partition, before, DEADLINE).await;
+    }
+}
+
+/// Where a partition ends for readers of anything.
+pub(crate) async fn end(options: &Options, topic: Topic, partition: Partition) -> Offset {
+    let consumer: BaseConsumer =
+        client(options).set("isolation.level", "read_uncommitted").create().expect("a client for the brokers");
+    let name = named(options, topic);
+    let asked = move || {
+        let partition = i32::try_from(partition).expect("a partition");
+        consumer.fetch_watermarks(&name, partition, DEADLINE).expect("the brokers answer").1
+    };
+    let end = tokio::task::spawn_blocking(asked).await.expect("the brokers answer");
+    u64::try_from(end).expect("an offset")
+}
+
+/// Another process takes the member's name, and then dies.
+pub(crate) async fn take_the_name(options: &Options, group: &str, topic: Topic, member: usize) {
+    let mut config = client(options);
+    config
+        .set("group.id", format!("{}{group}", options.prefix))
+        .set("group.instance.id", format!("{}-{member}", options.instance))
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", options.session_timeout.as_millis().to_string())
+        .set("enable.auto.commit", "false");
+    let topic = named(options, topic);
+    let taking = move || {
+        let consumer: BaseConsumer = config.create().expect("a client for the brokers");
+        consumer.subscribe(&[&topic]).expect("a subscription");
+        for _ in 0..300 {
+            // Records and errors alike are of no interest.
+            let _ = consumer.poll(Duration::from_millis(100));
+            if consumer.assignment().expect("an assignment").count() > 0 {
+                return;
+            }
+        }
+        panic!("the name was not given away");
+    };
+    tokio::task::spawn_blocking(taking).await.expect("the name is given away");
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    producer: &FutureProducer,
+    call: impl FnOnce(&FutureProducer) -> T + Send + 'static,
+) -> T {
+    let producer = producer.clone();
+    tokio::task::spawn_blocking(move || call(&producer)).await.expect("the call does not panic")
+}
