@@ -1,7 +1,8 @@
 //! What an operator can set: read once at start, handed down in pieces.
 //!
 //! One TOML file, then environment variables `MILLRACE__SECTION__KEY` over it, then flags over both. `examples/millrace.toml`
-//! holds every key with its default. Unknown keys are mistakes, and all mistakes are told at once.
+//! holds every key of `millrace run` with its default, `examples/cluster.toml` those of a [`Cluster`]. Unknown keys are
+//! mistakes, and all mistakes are told at once.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,30 +11,45 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
+use millrace_schemas::layout::BUCKET_DEFAULT;
 use millrace_telemetry::LogFormat;
 
+mod cluster;
+mod defaults;
 mod environment;
 mod export;
 mod flags;
+mod kafka;
 mod keys;
 mod rules;
+mod secret;
 mod size;
 mod span;
+mod store;
 mod text;
+mod topics;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Cluster;
 pub use flags::Flag;
+pub use kafka::Kafka;
 pub use rules::Rules;
+pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
+pub use store::Store;
+pub use topics::Topics;
 
+use defaults::{Defaults, ONE_MACHINE};
 use environment::Variable;
 use keys::Keys;
 use text::Text;
 
-/// Everything an operator can set.
+/// Everything an operator can set for `millrace run`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The data folder: log, state, store, control socket.
@@ -120,19 +136,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
-        let mut figment = Figment::new();
-        if let Some(path) = file {
-            if !path.is_file() {
-                return Err(ConfigError(vec![format!("{}: there is no such file (--config)", path.display())]));
-            }
-            figment = figment.merge(Toml::file_exact(path));
-        }
-        for variable in environment.into_iter().filter_map(Variable::of) {
-            figment = figment.merge(variable);
-        }
-        for flag in flags {
-            figment = figment.merge(flag);
-        }
+        let figment = layered(file, environment, flags)?;
         Self::read(figment).map(|(config, _)| config).map_err(ConfigError)
     }
 
@@ -145,14 +149,36 @@ impl Config {
             logs: Logs::take(&mut keys),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             log: LogOptions::take(&mut keys),
-            rules: Rules::take(&mut keys),
+            rules: Rules::take(&mut keys, &ONE_MACHINE),
             ingest: take_ingest(&mut keys),
-            processor: take_processor(&mut keys),
-            export: export::take(&mut keys),
-            fetch: take_fetch(&mut keys),
+            processor: take_processor(&mut keys, &ONE_MACHINE),
+            export: export::take(&mut keys, &ONE_MACHINE),
+            fetch: take_fetch(&mut keys, BUCKET_DEFAULT),
         };
         Ok((config, keys.finish()?))
     }
+}
+
+/// File, environment, flags: what comes later goes over what comes before.
+fn layered(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &[Flag],
+) -> Result<Figment, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(ConfigError(vec![format!("{}: there is no such file (--config)", path.display())]));
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    for variable in environment.into_iter().filter_map(Variable::of) {
+        figment = figment.merge(variable);
+    }
+    for flag in flags {
+        figment = figment.merge(flag);
+    }
+    Ok(figment)
 }
 
 impl Listen {
@@ -193,18 +219,16 @@ fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
     }
 }
 
-/// One process on one machine: a tick a second costs nothing, and rows are fresher for it.
-const TICK_INTERVAL: Span = Span(Duration::from_secs(1));
-
-fn take_processor(keys: &mut Keys) -> millrace_processor::Config {
-    millrace_processor::Config { tick_interval: keys.take("processor.tick_interval", TICK_INTERVAL).0 }
+fn take_processor(keys: &mut Keys, defaults: &Defaults) -> millrace_processor::Config {
+    millrace_processor::Config { tick_interval: keys.take("processor.tick_interval", defaults.tick_interval).0 }
 }
 
-fn take_fetch(keys: &mut Keys) -> millrace_exporter_fetch::Config {
+/// `bucket`: its name in addresses, unless set.
+fn take_fetch(keys: &mut Keys, bucket: &str) -> millrace_exporter_fetch::Config {
     let default = millrace_exporter_fetch::Config::default();
     let own_address = Text(String::new());
     let config = millrace_exporter_fetch::Config {
-        bucket: keys.take("fetch.bucket", Text(default.bucket.clone())).0,
+        bucket: keys.take("fetch.bucket", Text(bucket.to_owned())).0,
         s3_url: keys.take("fetch.s3_url", own_address).0,
         encryption: keys.take_if_set("fetch.encryption"),
     };

@@ -8,7 +8,7 @@
 //!   per partition one watermark record with the raw positions *folded* and *released*; state is changed only once it is
 //!   committed, and the local store after that.
 //! - [`create_settings`] and [`change_settings`] put the values that change rows into the log.
-//! - [`Progress`] says how far each partition is.
+//! - [`Progress`] says how far each partition of this process is, [`last_committed`] how far any is.
 
 pub mod limits;
 mod member;
@@ -23,8 +23,9 @@ mod store;
 mod ticks;
 
 pub use progress::{PartitionProgress, Progress};
+pub use recover::last_committed;
 pub use run::{Config, Error, GROUP, PART, Services, run};
-pub use settings::{SettingsError, change_settings, create_settings, settings_in_force};
+pub use settings::{SettingsError, change_settings, create_settings, partitions_without_settings, settings_in_force};
 
 // The builders of the tests from outside serve those from inside as well.
 #[cfg(test)]

@@ -41,3 +41,6 @@ pub const STORE_CACHE_BYTES: u64 = 4 << 20;
 
 /// The local store's background threads.
 pub const STORE_THREADS: usize = 1;
+
+/// How many partitions are asked for their settings at once.
+pub const SETTINGS_READS_AT_ONCE: usize = 16;

@@ -163,6 +163,14 @@ async fn settled_watermark(
     )))
 }
 
+/// How far a partition is, told by the log alone, whoever owns it: its last watermark record.
+///
+/// # Errors
+/// The partition cannot be read, or a record of it; as a text for people.
+pub async fn last_committed(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, String> {
+    last_watermark(log, partition).await.map_err(|error| error.to_string())
+}
+
 /// The last watermark record of a partition, sought from the end in steps that double.
 pub(crate) async fn last_watermark(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, RecoverError> {
     let extent = log.extent(ENRICHED, partition).await?;

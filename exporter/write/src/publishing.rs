@@ -62,6 +62,9 @@ impl Publishing {
                 if shard.through_ms > 0 {
                     self.progress.published(shard.number, shard.through_ms);
                 }
+                if let Some(counted) = shard.counted() {
+                    self.progress.counted(shard.number, counted);
+                }
             }
             // A shard that never had anything to publish will begin later than the others are.
             let begun = shards.iter().map(|shard| shard.through_ms).filter(|through_ms| *through_ms > 0);

@@ -1,19 +1,48 @@
 //! What readers of the export can rely on, read from the store alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt, stream};
 use millrace_clock::SharedClock;
-use millrace_schemas::export::success_key;
-use millrace_schemas::layout::{AccountId, ExportType, date_of};
-use millrace_schemas::partition;
+use millrace_eventlog::Partition;
+use millrace_schemas::export::{Plan, Reached, success_key};
+use millrace_schemas::layout::{self, AccountId, ExportType, date_of};
+use millrace_schemas::{partition, topics};
 use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, gone};
 use crate::error::Error;
+use crate::progress::SealedThrough;
+use crate::seal::read_footer;
 use crate::{limits, plan, records};
+
+/// What is out of one shard.
+#[derive(Debug, Clone)]
+pub struct ShardVisible {
+    /// Every slot that ends at or before is out, ms.
+    pub through_ms: i64,
+    plan: Option<Plan>,
+    reached: Vec<Reached>,
+}
+
+impl ShardVisible {
+    /// The instant, ms, up to which everything of the account, which must be one of this shard, is visible.
+    #[must_use]
+    pub fn complete_through(&self, account: &AccountId) -> i64 {
+        let plan = self.plan.as_ref();
+        plan.map_or(self.through_ms, |plan| plan.complete_through_ms(account.as_str(), self.through_ms))
+    }
+
+    /// How far each partition was sealed when this became visible.
+    #[must_use]
+    pub fn sealed(&self) -> BTreeMap<Partition, SealedThrough> {
+        let through = |reached: &Reached| SealedThrough { position: reached.end, watermark_ms: reached.watermark_ms };
+        self.reached.iter().map(|reached| (reached.partition, through(reached))).collect()
+    }
+}
 
 /// The read side of the export.
 pub struct Visible {
@@ -41,12 +70,43 @@ impl Visible {
     /// Stopped, or an object is damaged.
     pub async fn complete_through(&self, account: &AccountId) -> Result<Option<i64>, Error> {
         let shard = partition::of_account(account.as_str(), self.shards);
+        let newest_plan = self.newest_plan().await?;
+        Ok(self.of_shard(shard, newest_plan).await?.map(|visible| visible.complete_through(account)))
+    }
+
+    /// The newest day that any shard has a plan for: what [`Visible::of_shard`] needs to list little.
+    ///
+    /// # Errors
+    /// Stopped.
+    pub async fn newest_plan(&self) -> Result<Option<NaiveDate>, Error> {
         let planned = self.bucket.folders(&format!("_millrace/plan/{}/", self.log_id)).await?;
-        let newest_plan = planned.iter().rev().find_map(|name| name.parse().ok());
+        Ok(planned.iter().rev().find_map(|name| name.parse().ok()))
+    }
+
+    /// What is out of a shard; `None` if nothing is.
+    ///
+    /// # Errors
+    /// Stopped, or an object is damaged.
+    pub async fn of_shard(&self, shard: u32, newest_plan: Option<NaiveDate>) -> Result<Option<ShardVisible>, Error> {
         let newest = records::newest(&self.bucket, &self.log_id, shard, newest_plan).await?;
         let Some(through_ms) = newest else { return Ok(None) };
         let plan = plan::read(&self.bucket, &self.log_id, date_of(through_ms), shard).await?;
-        Ok(Some(plan.map_or(through_ms, |plan| plan.complete_through_ms(account.as_str(), through_ms))))
+        let record = records::read(&self.bucket, &layout::published_key(&self.log_id, shard, through_ms)).await?;
+        Ok(Some(ShardVisible { through_ms, plan, reached: record.segments }))
+    }
+
+    /// How far a partition is sealed, going on from what is known already: nothing, or [`ShardVisible::sealed`].
+    ///
+    /// # Errors
+    /// Stopped, or an object is damaged.
+    pub async fn sealed_since(&self, partition: Partition, known: SealedThrough) -> Result<SealedThrough, Error> {
+        let key = |start| layout::segment_key(&self.log_id, topics::ENRICHED, partition, start);
+        let prefix = layout::segments_prefix(&self.log_id, topics::ENRICHED, partition);
+        let before = known.position.checked_sub(1).map(key);
+        let keys = self.bucket.list(&prefix, before.as_deref()).await?;
+        let Some(newest) = keys.last() else { return Ok(known) };
+        let footer = read_footer(&self.bucket, newest).await?.ok_or_else(|| gone(newest))?;
+        Ok(SealedThrough { position: footer.end, watermark_ms: footer.watermark_ms.max(known.watermark_ms) })
     }
 
     /// The days of an account and type that are closed, in order.
