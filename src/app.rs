@@ -22,6 +22,7 @@ use crate::folder::Folder;
 use crate::parts::{Parts, Stage};
 use crate::serve::serve;
 use crate::status::{Place, Running, Sources};
+use crate::trim::Trimming;
 use crate::{control, demo, ground, server_keys, settings};
 
 /// Where Millrace listens. Bound by the caller, so that a test can have any free port.
@@ -186,6 +187,13 @@ async fn start_all(
     ];
     let running = Arc::new(Running::default());
     let api = connect(&ground, services, &running, parts)?;
+    let trimming = Trimming {
+        log: Arc::clone(&log),
+        raw_retention: config.raw_retention,
+        running: Arc::clone(&running),
+        clock: Arc::clone(&clock),
+    };
+    parts.spawn("retention", Stage::Ground, trimming.run(parts.stop_of(Stage::Ground)).map(Ok));
     let demo = demo::prepare(&folder, &node, &ground.secrets, &bucket, &urls).await?;
 
     let door = Door::new(Requests::new(Arc::clone(&clock), "api"));

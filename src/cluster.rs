@@ -116,9 +116,10 @@ async fn start(
         },
         Role::Serve { gateway, keys } => {
             let address = gateway.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+            let store = reach_store(&config.store, &ground.clock, &readiness).await?;
             Service::Fetch {
                 config: with_own_address(config.fetch, address),
-                store: reach_store(&config.store, &ground.clock, &readiness).await?,
+                store: watched(store, &ground.clock, &readiness),
                 node: reach_directory(&ground, parts).await?,
                 keys,
                 gateway,
@@ -180,19 +181,16 @@ async fn reach_directory(ground: &Ground, parts: &mut Parts) -> Result<Arc<Node>
     }
 }
 
+/// Opens the bucket, and waits until it lets us in.
 async fn reach_store(
     config: &crate::config::Store,
     clock: &SharedClock,
     readiness: &Readiness,
 ) -> Result<Arc<dyn ObjectStore>, StartError> {
-    let store = Arc::new(Watched::new(open_store(config)?));
+    let store = open_store(config)?;
     loop {
         match bucket::look(store.as_ref()).await {
-            Ok(()) => {
-                let trouble = Arc::clone(&store);
-                readiness.probe(STORE, move || trouble.trouble().map_or(Ok(()), Err));
-                return Ok(store);
-            }
+            Ok(()) => break,
             Err(Refusal::Mend(reason)) => return Err(StartError::Store(bucket::told(config, &reason))),
             Err(Refusal::Wait(reason)) => {
                 readiness.report(STORE, Err(format!("waiting: {}", bucket::told(config, &reason))));
@@ -200,4 +198,14 @@ async fn reach_store(
         }
         clock.sleep(WAIT_PAUSE).await;
     }
+    readiness.report(STORE, Ok(()));
+    Ok(store)
+}
+
+/// The store of a role that answers its clients with what the store says, and waits for nothing.
+fn watched(store: Arc<dyn ObjectStore>, clock: &SharedClock, readiness: &Readiness) -> Arc<dyn ObjectStore> {
+    let store = Arc::new(Watched::new(store, Arc::clone(clock)));
+    let trouble = Arc::clone(&store);
+    readiness.probe(STORE, move || trouble.trouble().map_or(Ok(()), Err));
+    store
 }

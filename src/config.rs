@@ -44,6 +44,7 @@ pub use span::Span;
 pub use store::Store;
 pub use topics::Topics;
 
+use crate::limits::RAW_RETENTION_DEFAULT;
 use defaults::{Defaults, ONE_MACHINE};
 use environment::Variable;
 use keys::Keys;
@@ -66,6 +67,8 @@ pub struct Config {
     pub rules: Rules,
     /// What comes in.
     pub ingest: millrace_ingest::Config,
+    /// How long raw records are kept, log time: the source of every rebuild.
+    pub raw_retention: Duration,
     /// Ticks.
     pub processor: millrace_processor::Config,
     /// Sealing and publishing.
@@ -143,13 +146,15 @@ impl Config {
     /// The configuration, and the keys there are.
     fn read(figment: Figment) -> Result<(Self, BTreeSet<&'static str>), Vec<String>> {
         let mut keys = Keys::of(figment)?;
+        let rules = Rules::take(&mut keys, &ONE_MACHINE);
         let config = Self {
+            raw_retention: take_raw_retention(&mut keys, &rules),
             data: keys.take("data", Text("./millrace-data".into())).0.into(),
             listen: Listen::take(&mut keys),
             logs: Logs::take(&mut keys),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             log: LogOptions::take(&mut keys),
-            rules: Rules::take(&mut keys, &ONE_MACHINE),
+            rules,
             ingest: take_ingest(&mut keys),
             processor: take_processor(&mut keys, &ONE_MACHINE),
             export: export::take(&mut keys, &ONE_MACHINE),
@@ -216,6 +221,25 @@ fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
     millrace_ingest::Config {
         trusted_proxies: keys.take("ingest.trusted_proxies", default.trusted_proxies),
         in_flight_bytes: keys.take("ingest.in_flight", Size::of(default.in_flight_bytes)).in_memory(),
+    }
+}
+
+fn take_raw_retention(keys: &mut Keys, rules: &Rules) -> Duration {
+    let kept = keys.take("raw.retention", Span(RAW_RETENTION_DEFAULT));
+    must_hold_windows(keys, "raw.retention", kept, rules);
+    kept.0
+}
+
+/// State that is made anew is folded from the raw topic: what it has to remember must be there.
+fn must_hold_windows(keys: &mut Keys, key: &'static str, kept: Span, rules: &Rules) {
+    for (name, window_ms) in [
+        ("dedupe.window", rules.settings.dedupe_window_ms),
+        ("attribution.window", rules.settings.attribution_window_ms),
+    ] {
+        let window = Span(Duration::from_millis(window_ms.unsigned_abs()));
+        if kept < window {
+            keys.wrong(key, &format!("{kept} is shorter than {name} ({window})"));
+        }
     }
 }
 

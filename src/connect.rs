@@ -124,10 +124,11 @@ fn start_exporter(
         accounts: node,
         clock: Arc::clone(&ground.clock),
         config,
+        readiness: parts.readiness(),
         writer_id,
     };
     let (progress, stop) = (Arc::clone(&running.exporter), parts.stop_of(Stage::Exporter));
-    parts.spawn("exporter", Stage::Exporter, async move {
+    parts.spawn(millrace_exporter_write::PART, Stage::Exporter, async move {
         millrace_exporter_write::run(services, progress, stop).await.map_err(|error| error.to_string())
     });
     Ok(())

@@ -22,6 +22,7 @@ mod serve;
 mod server_keys;
 mod settings;
 mod status;
+mod trim;
 
 pub use app::{App, Listeners};
 pub use cluster::{Role, run_role};

@@ -72,3 +72,15 @@ pub const STORE_ERROR_CHARS_MAX: usize = 300;
 
 /// How long the former server key is taken to go on signing after `millrace server-keys rotate`, until every `serve` is restarted.
 pub const SERVER_KEYS_ROLL_OUT: Duration = Duration::from_secs(3_600);
+
+/// How long `serve` is not ready after a request of its store failed, unless another one works.
+pub const STORE_TROUBLE: Duration = Duration::from_secs(10);
+
+/// How long the embedded log keeps enriched records that are sealed, log time.
+pub(crate) const ENRICHED_RETENTION: Duration = Duration::from_secs(7 * 86_400);
+/// How long the embedded log keeps the audit trail, log time.
+pub(crate) const AUDIT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
+/// How often the embedded log is looked through for records that are old enough to go.
+pub(crate) const TRIM_PAUSE: Duration = Duration::from_secs(3_600);
+/// How long raw records are kept unless `raw.retention` says otherwise, log time.
+pub(crate) const RAW_RETENTION_DEFAULT: Duration = Duration::from_secs(100 * 86_400);

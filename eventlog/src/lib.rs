@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 pub mod conformance;
 pub mod embedded;
+pub mod faults;
 pub mod limits;
 pub mod metrics;
 

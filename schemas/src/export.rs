@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{AccountId, ExportType, Slot};
+use crate::layout::{AccountId, ExportType, Slot, date_of, start_of};
 
 /// The version of a plan and a published record this release writes, and the newest it reads.
 pub const RECORD_VERSION: u32 = 1;
@@ -75,13 +75,6 @@ impl Plan {
         self.slots_ms.values().copied().chain([self.default_slot_ms]).min().unwrap_or(self.default_slot_ms)
     }
 
-    /// The instant up to which everything of `account` is visible once its shard is published through `through_ms`,
-    /// an instant of this plan's day or the midnight that begins it.
-    #[must_use]
-    pub fn complete_through_ms(&self, account: &str, through_ms: i64) -> i64 {
-        Slot::of(through_ms, self.slot_ms(account)).start_ms
-    }
-
     /// Reads a plan.
     ///
     /// # Errors
@@ -91,6 +84,37 @@ impl Plan {
     }
 
     /// The plan's bytes; the same plan always has the same.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        json(self)
+    }
+}
+
+/// Says that a log took over a bucket from another, and from which day on; fixed before it publishes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Succession {
+    /// [`RECORD_VERSION`] of the writer.
+    pub version: u32,
+    /// The log that took over.
+    pub log_id: String,
+    /// The log whose export was there.
+    pub succeeds: String,
+    /// The UTC midnight at which its export begins, log time, ms. What it holds from before is never published.
+    pub first_ms: i64,
+    /// The generation of its files: higher than any of the log before, so that the two never make the same key.
+    pub generation: u32,
+}
+
+impl Succession {
+    /// Reads a succession.
+    ///
+    /// # Errors
+    /// [`ExportRecordError::Newer`], [`ExportRecordError::Malformed`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ExportRecordError> {
+        checked(serde_json::from_slice::<Self>(bytes)?, |record| record.version)
+    }
+
+    /// Its bytes.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         json(self)
@@ -178,6 +202,29 @@ impl Published {
     pub fn through_of_key(key: &str) -> Option<i64> {
         key.rsplit('/').next().filter(|name| name.len() == 14)?.parse().ok()
     }
+}
+
+/// The instant up to which everything of `account` is visible once its shard is published through `through_ms`; `plan` is that
+/// of [`plan_needed`]. `None`: it cannot be told without the plan.
+///
+/// A record says that every slot that *ends* by `through_ms` is out; what is between the start of the account's own slot and
+/// `through_ms` is not. So within a day nothing can be said without the plan, and guessing `through_ms` would promise too much;
+/// a plan is made before the first slot of its day, so one that is missing is damage, never a beginning.
+#[must_use]
+pub fn complete_through(account: &str, through_ms: i64, plan: Option<&Plan>) -> Option<i64> {
+    match plan_needed(through_ms) {
+        None => Some(through_ms),
+        Some(date) => {
+            plan.filter(|plan| plan.date == date).map(|plan| Slot::of(through_ms, plan.slot_ms(account)).start_ms)
+        }
+    }
+}
+
+/// The day whose plan [`complete_through`] needs. A midnight needs none: it ends a slot of every length.
+#[must_use]
+pub fn plan_needed(through_ms: i64) -> Option<NaiveDate> {
+    let date = date_of(through_ms);
+    (start_of(date) != through_ms).then_some(date)
 }
 
 /// A closed day of an account and type: `_manifest.json`. Later releases may add fields.
@@ -347,10 +394,20 @@ mod tests {
 
     #[test]
     fn an_account_is_complete_up_to_its_own_last_slot() {
-        let day = crate::layout::start_of(plan().date);
-        assert_eq!(plan().complete_through_ms("small", day + 70_000), day + 70_000);
-        assert_eq!(plan().complete_through_ms("large", day + 70_000), day + 60_000);
-        assert_eq!(plan().complete_through_ms("large", day), day);
+        let day = start_of(plan().date);
+        let complete = |account, through_ms| complete_through(account, through_ms, Some(&plan()));
+        assert_eq!(complete("small", day + 70_000), Some(day + 70_000));
+        assert_eq!(complete("large", day + 70_000), Some(day + 60_000));
+        assert_eq!(complete("large", day), Some(day));
+    }
+
+    #[test]
+    fn within_a_day_nothing_is_promised_without_the_days_own_plan() {
+        let day = start_of(plan().date);
+        assert_eq!((plan_needed(day), complete_through("large", day, None)), (None, Some(day)));
+        assert_eq!((plan_needed(day + 1), complete_through("large", day + 70_000, None)), (Some(plan().date), None));
+        let yesterdays = Plan { date: plan().date.pred_opt().unwrap(), ..plan() };
+        assert_eq!(complete_through("large", day + 70_000, Some(&yesterdays)), None);
     }
 
     #[test]

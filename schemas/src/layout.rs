@@ -261,10 +261,16 @@ pub fn segment_key(log_id: &str, topic: &str, partition: u32, start: u64) -> Str
     format!("{}{start:020}", segments_prefix(log_id, topic, partition))
 }
 
+/// The prefix of a log's plans; the days are folders directly under it.
+#[must_use]
+pub fn plans_prefix(log_id: &str) -> String {
+    format!("_millrace/plan/{log_id}/")
+}
+
 /// The key of a day's plan for one shard.
 #[must_use]
 pub fn plan_key(log_id: &str, date: NaiveDate, shard: u32) -> String {
-    format!("_millrace/plan/{log_id}/{}/{shard:05}", date.format("%Y-%m-%d"))
+    format!("{}{}/{shard:05}", plans_prefix(log_id), date.format("%Y-%m-%d"))
 }
 
 /// The prefix of one shard's published records.
@@ -279,8 +285,44 @@ pub fn published_key(log_id: &str, shard: u32, through_ms: i64) -> String {
     format!("{}{through_ms:014}", published_prefix(log_id, shard))
 }
 
+/// Where it stands which logs have taken over from which.
+pub const SUCCESSIONS: &str = "_millrace/succession/";
+
+/// The key that says from which log this one took over.
+#[must_use]
+pub fn succession_key(log_id: &str) -> String {
+    format!("{SUCCESSIONS}{log_id}")
+}
+
+/// The prefix of everything that says a day belongs to a rebuild.
+pub const GENERATIONS: &str = "_millrace/generation/";
+
 /// The prefix of the generations of one day; publishing never touches a day that has one.
 #[must_use]
 pub fn generation_prefix(account: &AccountId, export: ExportType, date: NaiveDate) -> String {
-    format!("_millrace/generation/{account}/{}/{}/", export.name(), date.format("%Y-%m-%d"))
+    format!("{GENERATIONS}{account}/{}/{}/", export.name(), date.format("%Y-%m-%d"))
+}
+
+/// A key under [`GENERATIONS`], taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GenerationKey<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The type's name; also that of a type this release does not know.
+    pub of_type: &'a str,
+    /// The day.
+    pub date: NaiveDate,
+    /// The rebuild's generation.
+    pub generation: u32,
+}
+
+impl<'a> GenerationKey<'a> {
+    /// Reads a key; `None` if it is none.
+    #[must_use]
+    pub fn parse(key: &'a str) -> Option<Self> {
+        let mut parts = key.strip_prefix(GENERATIONS)?.split('/');
+        let (account, of_type) = (parts.next()?, parts.next()?);
+        let (date, generation) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        parts.next().is_none().then_some(Self { account, of_type, date, generation })
+    }
 }

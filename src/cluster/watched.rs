@@ -1,38 +1,44 @@
-//! What the object store last failed at, for `/readyz`: whoever uses it only waits and tries again.
+//! What the object store failed at lately, for `/readyz` of `serve`: its clients see one failed request each.
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use millrace_clock::SharedClock;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::limits::STORE_ERROR_CHARS_MAX;
+use crate::limits::{STORE_ERROR_CHARS_MAX, STORE_TROUBLE};
 
-/// A store that remembers whether its last answer was a failure.
-#[derive(Debug)]
+/// A store that remembers for a while that its last answer was a failure. Not for ever: a load balancer that hears of it sends no
+/// request that could tell otherwise.
 pub(super) struct Watched {
     store: Arc<dyn ObjectStore>,
     trouble: Trouble,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Trouble(Arc<Mutex<Option<String>>>);
+#[derive(Clone)]
+struct Trouble {
+    clock: SharedClock,
+    /// What failed, and when.
+    last: Arc<Mutex<Option<(String, Duration)>>>,
+}
 
 impl Trouble {
     fn note<T>(&self, operation: &'static str, answer: Result<T>) -> Result<T> {
         let trouble = answer.as_ref().err().filter(|error| !is_answer(error)).map(|error| {
             let error: String = error.to_string().chars().take(STORE_ERROR_CHARS_MAX).collect();
-            format!("{operation}: {error}")
+            (format!("{operation}: {error}"), self.clock.elapsed())
         });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         answer
     }
 }
@@ -46,13 +52,21 @@ fn is_answer(error: &Error) -> bool {
 }
 
 impl Watched {
-    pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, trouble: Trouble::default() }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, clock: SharedClock) -> Self {
+        Self { store, trouble: Trouble { clock, last: Arc::default() } }
     }
 
-    /// What the last request failed at; `None` if it did not.
+    /// What the last request failed at, if it did, and not long ago.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.trouble.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (reason, at) = last?;
+        (self.trouble.clock.elapsed().saturating_sub(at) < STORE_TROUBLE).then_some(reason)
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&self.store).finish()
     }
 }
 
@@ -110,18 +124,33 @@ impl ObjectStore for Watched {
 
 #[cfg(test)]
 mod tests {
+    use millrace_clock::ManualClock;
     use object_store::memory::InMemory;
 
     use super::*;
 
+    fn failed() -> Result<()> {
+        Err(Error::NotImplemented { operation: "x".into(), implementer: "y".into() })
+    }
+
     #[tokio::test]
     async fn a_failure_shows_until_the_next_answer_and_a_no_is_an_answer() {
-        let watched = Watched::new(Arc::new(InMemory::new()));
-        let failed: Result<()> = Err(Error::NotImplemented { operation: "x".into(), implementer: "y".into() });
-        assert!(watched.trouble.note("put", failed).is_err());
+        let watched = Watched::new(Arc::new(InMemory::new()), ManualClock::at(0));
+        assert!(watched.trouble.note("put", failed()).is_err());
         assert!(watched.trouble().is_some_and(|trouble| trouble.starts_with("put: ")));
         let absent = watched.get_opts(&Path::from("absent"), GetOptions::default()).await;
         assert!(matches!(absent, Err(Error::NotFound { .. })));
+        assert_eq!(watched.trouble(), None);
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_where_no_request_comes_that_could_tell_otherwise() {
+        let clock = ManualClock::at(0);
+        let watched = Watched::new(Arc::new(InMemory::new()), clock.clone());
+        assert!(watched.trouble.note("get", failed()).is_err());
+        clock.advance(STORE_TROUBLE - Duration::from_millis(1));
+        assert!(watched.trouble().is_some());
+        clock.advance(Duration::from_millis(1));
         assert_eq!(watched.trouble(), None);
     }
 }

@@ -10,7 +10,7 @@ use millrace_schemas::layout::BUCKET_DEFAULT;
 use super::defaults::CLUSTER;
 use super::keys::Keys;
 use super::{ConfigError, Flag, Kafka, Listen, Logs, Rules, Secret, Span, Stop, Store, Text, Topics};
-use super::{export, layered, take_fetch, take_ingest, take_processor};
+use super::{export, layered, must_hold_windows, take_fetch, take_ingest, take_processor};
 
 /// Everything an operator can set for a cluster. `examples/cluster.toml` holds every key with its default.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,14 +73,17 @@ impl Cluster {
         // Where there is no bucket, no role hands addresses out.
         let bucket = if store.bucket.is_empty() { BUCKET_DEFAULT } else { &store.bucket };
         let fetch = take_fetch(&mut keys, bucket);
+        let rules = Rules::take(&mut keys, &CLUSTER);
+        let topics = Topics::take(&mut keys);
+        must_hold_windows(&mut keys, "topics.raw_retention", Span(topics.raw_retention), &rules);
         let config = Self {
             listen: Listen::take(&mut keys),
             logs: Logs::take(&mut keys),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             kafka: Kafka::take(&mut keys),
-            topics: Topics::take(&mut keys),
+            topics,
             store,
-            rules: Rules::take(&mut keys, &CLUSTER),
+            rules,
             ingest: take_ingest(&mut keys),
             processor: take_processor(&mut keys, &CLUSTER),
             state: keys.take("processor.state", Text("./millrace-state".into())).0.into(),

@@ -86,7 +86,7 @@ fn secrets_do_not_show_when_a_configuration_is_printed() {
 #[test]
 fn every_mistake_is_told_at_once() {
     let text = "data = './x'\n[kafka]\ninstance = 'a b'\nproperties = 'none'\n[topics]\npartitions = 0\nreplication = 0\n\
-                raw_retention = '1h'\n[store]\nendpoint = 'here'\naccess_key_id = 'id'\n[export]\nslot = '7s'";
+                raw_retention = '1h'\nenriched_retention = '1h'\n[store]\nendpoint = 'here'\naccess_key_id = 'id'\n[export]\nslot = '7s'";
     let file = file(text);
     let flags = [flag("--listen", "listen.api", "everywhere")];
     let needed = ["kafka.bootstrap_servers", "store.bucket", "serve.server_keys"];
@@ -97,7 +97,9 @@ fn every_mistake_is_told_at_once() {
         "kafka.properties: is a section",
         "topics.partitions: must be",
         "topics.replication: must be",
-        "topics.raw_retention: must be",
+        "topics.raw_retention: 1h is shorter than dedupe.window",
+        "topics.raw_retention: 1h is shorter than attribution.window",
+        "topics.enriched_retention: must be",
         "store.endpoint: is not an address",
         "store.access_key_id: is set, so",
         "the slot must be whole seconds",

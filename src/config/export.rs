@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::defaults::Defaults;
 use super::keys::Keys;
-use super::{Size, Span};
+use super::{Size, Span, Text};
 
 /// How files are compressed, as it is written in a configuration.
 #[derive(Deserialize)]
@@ -42,6 +42,9 @@ pub(super) fn take(keys: &mut Keys, defaults: &Defaults) -> Config {
         bytes_per_file,
         folders_per_slot: keys.take("export.folders_per_slot", default.folders_per_slot),
         codec,
+        segments_retention: keys.take("segments.retention", Span(default.segments_retention)).0,
+        export_retention: keys.take("export.retention", Span(default.export_retention)).0,
+        succeeds: keys.take_if_set("export.succeeds").map(|Text(log_id)| log_id),
     };
     keys.also_wrong(config.mistakes());
     config

@@ -34,8 +34,8 @@ fn the_example_holds_every_key_with_its_default() {
     let root = Figment::from(Toml::file_exact(EXAMPLE)).find_value("").unwrap();
     let mut written = BTreeSet::new();
     leaves(String::new(), &root, &mut written);
-    // It is off unless set, so the example shows it in a comment.
-    written.insert("fetch.encryption".to_owned());
+    // They are off unless set, so the example shows them in comments.
+    written.extend(["fetch.encryption", "export.succeeds"].map(str::to_owned));
     assert_eq!(written, keys.iter().map(|key| (*key).to_owned()).collect());
 }
 

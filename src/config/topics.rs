@@ -46,11 +46,9 @@ impl Topics {
         if topics.replication == 0 {
             keys.wrong("topics.replication", "must be at least 1");
         }
-        for (key, retention) in [
-            ("topics.raw_retention", raw_retention),
-            ("topics.enriched_retention", enriched_retention),
-            ("topics.audit_retention", audit_retention),
-        ] {
+        for (key, retention) in
+            [("topics.enriched_retention", enriched_retention), ("topics.audit_retention", audit_retention)]
+        {
             if retention < Duration::from_secs(DAY) {
                 keys.wrong(key, "must be at least a day: a day that is not closed yet is made from it");
             }

@@ -48,11 +48,7 @@ impl Look {
     }
 
     async fn ask(&mut self, visible: &Visible, wanted: BTreeSet<u32>, also_sealed: bool) {
-        let newest_plan = match visible.newest_plan().await {
-            Ok(newest_plan) => newest_plan,
-            Err(error) => return self.trouble = Some(error.to_string()),
-        };
-        let of_shard = |shard: u32| async move { (shard, visible.of_shard(shard, newest_plan).await) };
+        let of_shard = |shard: u32| async move { (shard, visible.of_shard(shard).await) };
         let mut answers = stream::iter(wanted).map(of_shard).buffer_unordered(STATUS_READS_AT_ONCE);
         while let Some((shard, answer)) = answers.next().await {
             match answer {
@@ -87,7 +83,7 @@ impl Look {
     /// The instant up to which everything of the account is visible.
     pub(super) fn complete_through(&self, account: &AccountId) -> Option<i64> {
         let shard = partition::of_account(account.as_str(), self.shards);
-        self.visible.get(&shard).map(|visible| visible.complete_through(account))
+        self.visible.get(&shard)?.complete_through(account)
     }
 
     /// How far a partition is sealed.

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use futures::stream::{StreamExt, TryStreamExt};
-use millrace_schemas::export::{ExportRecordError, Plan, Published};
+use millrace_schemas::export::{self, ExportRecordError, Plan, Published};
 use millrace_schemas::layout::{self, AccountId, ExportType};
 use millrace_schemas::partition;
 use object_store::path::Path;
@@ -41,13 +41,15 @@ pub(crate) async fn complete_through(
         newest => newest,
     };
     let Some(through_ms) = newest else { return Ok(None) };
-    let day = layout::date_of(through_ms);
-    if layout::start_of(day) == through_ms {
-        return Ok(Some(through_ms)); // midnight ends a slot of every length
-    }
-    let plan = Path::parse(layout::plan_key(log_id, day, shard))?;
-    let plan = Plan::from_json(&store.get(&plan).await?.bytes().await?)?;
-    Ok(Some(plan.complete_through_ms(account.as_str(), through_ms)))
+    let plan = match export::plan_needed(through_ms) {
+        Some(date) => {
+            let key = Path::parse(layout::plan_key(log_id, date, shard))?;
+            Some(Plan::from_json(&store.get(&key).await?.bytes().await?)?)
+        }
+        None => None,
+    };
+    // A plan that is missing is an error of the store's by now.
+    Ok(export::complete_through(account.as_str(), through_ms, plan.as_ref()))
 }
 
 async fn newest_published(

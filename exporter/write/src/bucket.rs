@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use millrace_clock::SharedClock;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::health::{Health, Wait};
 use crate::{limits, metrics};
+
+/// What readiness is told; the log says more.
+const STORE_FAILS: &str = "the object store fails";
 
 /// What a create came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,30 +35,29 @@ pub(crate) struct Tail {
 #[derive(Clone)]
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
-    clock: SharedClock,
-    stop: CancellationToken,
+    health: Health,
 }
 
 impl Bucket {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, clock: SharedClock, stop: CancellationToken) -> Self {
-        Self { store, clock, stop }
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, health: Health) -> Self {
+        Self { store, health }
     }
 
     /// Puts `bytes` under a key that must not exist. Returns once the key holds something.
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created, Error> {
         let path = path(key)?;
-        let mut pause = Pause::new(self);
+        let mut wait = self.health.wait();
         loop {
             let options = PutOptions::from(PutMode::Create);
             match self.store.put_opts(&path, bytes.clone().into(), options).await {
                 Ok(_) => return Ok(Created::New),
                 Err(object_store::Error::AlreadyExists { .. }) => {}
-                Err(error) => pause.note("create", key, &error),
+                Err(error) => note(&wait, "create", key, &error),
             }
             if self.exists(key).await? {
                 return Ok(Created::Exists);
             }
-            pause.wait().await?;
+            wait.again(STORE_FAILS).await?;
         }
     }
 
@@ -67,7 +68,7 @@ impl Bucket {
             let bytes = Bytes::from(number.to_string());
             self.store.put_opts(&path, bytes.into(), PutOptions::from(PutMode::Create))
         };
-        let mut pause = Pause::new(self);
+        let mut wait = self.health.wait();
         loop {
             let answers = futures::future::join_all((0..limits::PROBE_CREATES).map(create)).await;
             let won = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -77,7 +78,7 @@ impl Bucket {
             if self.exists(key).await? {
                 break;
             }
-            pause.wait().await?;
+            wait.again(STORE_FAILS).await?;
         }
         if create(limits::PROBE_CREATES).await.is_ok() {
             return Err(Error::InexactStore { won: 2 });
@@ -87,6 +88,12 @@ impl Bucket {
             tracing::debug!(key, %error, "the probe stays");
         }
         Ok(())
+    }
+
+    /// Removes a key, if it is there.
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
+        let path = path(key)?;
+        self.again("delete", key, || self.store.delete(&path)).await.map(|_| ())
     }
 
     pub(crate) async fn exists(&self, key: &str) -> Result<bool, Error> {
@@ -152,43 +159,22 @@ impl Bucket {
     where
         F: Future<Output = Result<T, object_store::Error>>,
     {
-        let mut pause = Pause::new(self);
+        let mut wait = self.health.wait();
         loop {
             match attempt().await {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                Err(error) => pause.note(operation, key, &error),
+                Err(error) => note(&wait, operation, key, &error),
             }
-            pause.wait().await?;
+            wait.again(STORE_FAILS).await?;
         }
     }
 }
 
-/// The pauses between tries.
-struct Pause<'a> {
-    bucket: &'a Bucket,
-    next: std::time::Duration,
-}
-
-impl<'a> Pause<'a> {
-    fn new(bucket: &'a Bucket) -> Self {
-        Self { bucket, next: limits::RETRY_PAUSE_MIN }
-    }
-
-    fn note(&self, operation: &'static str, key: &str, error: &object_store::Error) {
-        ::metrics::counter!(metrics::STORE_ERRORS, "operation" => operation).increment(1);
-        let again_in_ms = u64::try_from(self.next.as_millis()).unwrap_or_default();
-        tracing::warn!(operation, key, %error, again_in_ms, "the object store failed");
-    }
-
-    async fn wait(&mut self) -> Result<(), Error> {
-        let pause = self.next;
-        self.next = (pause * 2).min(limits::RETRY_PAUSE_MAX);
-        tokio::select! {
-            () = self.bucket.stop.cancelled() => Err(Error::Stopped),
-            () = self.bucket.clock.sleep(pause) => Ok(()),
-        }
-    }
+fn note(wait: &Wait, operation: &'static str, key: &str, error: &object_store::Error) {
+    ::metrics::counter!(metrics::STORE_ERRORS, "operation" => operation).increment(1);
+    let again_in_ms = u64::try_from(wait.next_pause().as_millis()).unwrap_or_default();
+    tracing::warn!(operation, key, %error, again_in_ms, "the object store failed");
 }
 
 /// The store's path of a key, with nothing escaped a second time.

@@ -13,6 +13,7 @@ use millrace_schemas::layout::{AccountId, ExportType};
 
 use crate::accounts::Account;
 use crate::bucket::{Bucket, Created};
+use crate::day_files::ByAccount;
 use crate::error::Error;
 use crate::rows::day_number;
 use crate::segment::DayCounts;
@@ -30,16 +31,21 @@ pub(crate) struct Day<'a> {
     /// The shard's accounts, folded after the watermark passed the day's end.
     pub(crate) accounts: &'a [Account],
     pub(crate) counts: BTreeMap<&'a str, &'a DayCounts>,
-    /// Every file of the day, by key.
-    pub(crate) files: &'a BTreeMap<String, PublishedFile>,
     /// Accounts and types that a rebuild has taken over.
     pub(crate) taken_over: &'a HashSet<(String, ExportType)>,
 }
 
 impl Day<'_> {
-    /// Closes it for every account that existed on it, with or without rows.
-    pub(crate) async fn close(&self, bucket: &Bucket) -> Result<(), Error> {
-        let manifests = self.manifests()?;
+    /// Closes it for every account from `from` on, up to but without `end`, that existed on it, with or without rows. `files`
+    /// are all of these accounts' files.
+    pub(crate) async fn close(
+        &self,
+        bucket: &Bucket,
+        from: &str,
+        end: Option<&str>,
+        files: &ByAccount,
+    ) -> Result<(), Error> {
+        let manifests = self.manifests(from, end, files)?;
         let close = |(account, of_type, manifest): (AccountId, ExportType, Manifest)| async move {
             let json = Bytes::from(manifest.to_json());
             bucket.create(&manifest_key(&account, of_type, self.date), json).await?;
@@ -52,20 +58,26 @@ impl Day<'_> {
         stream::iter(manifests).map(close).buffer_unordered(limits::PUTS_AT_ONCE).try_collect::<()>().await
     }
 
-    fn manifests(&self) -> Result<Vec<(AccountId, ExportType, Manifest)>, Error> {
-        let mut files: BTreeMap<(&str, &str), Vec<&PublishedFile>> = BTreeMap::new();
-        for file in self.files.values() {
-            files.entry((&file.account_id, &file.of_type)).or_default().push(file);
-        }
+    fn manifests(
+        &self,
+        from: &str,
+        end: Option<&str>,
+        files: &ByAccount,
+    ) -> Result<Vec<(AccountId, ExportType, Manifest)>, Error> {
         let mut manifests = Vec::new();
-        for account in self.account_ids() {
+        let within = |account: &AccountId| account.as_str() >= from && end.is_none_or(|end| account.as_str() < end);
+        for account in self.account_ids().into_iter().filter(within) {
+            let of_account = files.get(account.as_str()).map_or(&[][..], Vec::as_slice);
             for of_type in TYPES {
                 if self.taken_over.contains(&(account.as_str().to_owned(), of_type)) {
                     continue;
                 }
-                let files = files.get(&(account.as_str(), of_type.name())).map_or(&[][..], Vec::as_slice);
+                let mut files: Vec<&PublishedFile> =
+                    of_account.iter().filter(|file| file.of_type == of_type.name()).collect();
+                files.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+                files.dedup_by(|one, other| one.key == other.key);
                 let counts = self.counts.get(account.as_str()).copied();
-                let manifest = self.manifest(&account, of_type, counts.unwrap_or(&DayCounts::default()), files)?;
+                let manifest = self.manifest(&account, of_type, counts.unwrap_or(&DayCounts::default()), &files)?;
                 manifests.push((account.clone(), of_type, manifest));
             }
         }

@@ -29,6 +29,12 @@ pub struct Config {
     pub folders_per_slot: u32,
     /// How files are compressed.
     pub codec: Codec,
+    /// How long segments are kept, log time.
+    pub segments_retention: Duration,
+    /// How long days of the export are kept, log time.
+    pub export_retention: Duration,
+    /// The log this one takes over the bucket from, if it holds another log's export.
+    pub succeeds: Option<String>,
 }
 
 impl Default for Config {
@@ -44,6 +50,9 @@ impl Default for Config {
             bytes_per_file: limits::BYTES_PER_FILE_DEFAULT,
             folders_per_slot: limits::FOLDERS_PER_SLOT_DEFAULT,
             codec: Codec::Snappy,
+            segments_retention: limits::SEGMENTS_RETENTION_DEFAULT,
+            export_retention: limits::EXPORT_RETENTION_DEFAULT,
+            succeeds: None,
         }
     }
 }
@@ -68,7 +77,19 @@ impl Config {
         for (name, _) in positive.iter().filter(|(_, value)| *value == 0) {
             mistakes.push(format!("{name} must be at least 1"));
         }
+        let kept = [("segments.retention", self.segments_retention), ("export.retention", self.export_retention)];
+        for (name, _) in kept.iter().filter(|(_, kept)| *kept < limits::RETENTION_MIN) {
+            mistakes.push(format!("{name} must be at least a day (1d); who never wants to delete sets it to years"));
+        }
         mistakes
+    }
+
+    pub(crate) fn segments_retention_ms(&self) -> i64 {
+        i64::try_from(self.segments_retention.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn export_retention_ms(&self) -> i64 {
+        i64::try_from(self.export_retention.as_millis()).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn slot_ms(&self) -> Option<i64> {
@@ -95,9 +116,11 @@ mod tests {
             rows_per_file: 0,
             bytes_per_file: 0,
             folders_per_slot: 0,
+            segments_retention: Duration::ZERO,
+            export_retention: Duration::from_secs(3_600),
             ..Config::default()
         };
-        assert_eq!(wrong.mistakes().len(), 6);
+        assert_eq!(wrong.mistakes().len(), 8);
         assert_eq!(Config { slot: Some(Duration::from_millis(1_500)), ..Config::default() }.mistakes().len(), 1);
         assert!(Config { slot: Some(Duration::from_secs(2)), ..Config::default() }.mistakes().is_empty());
     }

@@ -25,13 +25,35 @@ pub enum Error {
         /// The first offset that can be read.
         start: Offset,
     },
-    /// The store holds the export of other logs and nothing of ours.
-    #[error("the store holds the export of log {found}, not of {log_id}: a new log cannot be put over it")]
+    /// The store holds the export of another log, and nobody said that ours takes over.
+    #[error(
+        "the store holds the export of log {found}, but this is log {log_id}: its rows would mix with the other's. Either give \
+         this log a bucket of its own; or, if log {found} has ended for good and its exporters are stopped, let this one take \
+         over from the next UTC midnight on: export.succeeds = \"{found}\""
+    )]
     OtherLog {
         /// Our log.
         log_id: String,
         /// The logs found.
         found: String,
+    },
+    /// `export.succeeds` does not name the log whose export is there.
+    #[error("export.succeeds = \"{old}\" cannot be followed for log {log_id}: {reason}")]
+    Succeeds {
+        /// Our log.
+        log_id: String,
+        /// What was said.
+        old: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another log exports into this store now.
+    #[error("log {by} has taken over this store from log {log_id}: stop the exporters of log {log_id}")]
+    TakenOver {
+        /// Our log.
+        log_id: String,
+        /// The one that exports now.
+        by: String,
     },
     /// The store cannot be the fence that it has to be.
     #[error("the object store let {won} of several creates of one key win: it cannot keep two exporters apart")]

@@ -8,11 +8,11 @@ use millrace_eventlog::{Offset, Partition};
 use millrace_schemas::export::Reached;
 use millrace_schemas::{layout, topics};
 
-use crate::bucket::{Bucket, gone};
+use crate::bucket::Bucket;
 use crate::error::Error;
-use crate::limits;
 use crate::seal::read_footer;
 use crate::segment::Footer;
+use crate::{limits, metrics};
 
 pub(crate) struct Follower {
     bucket: Bucket,
@@ -38,35 +38,49 @@ impl Follower {
     }
 
     /// Reads all segments that are there, many at once; for the start. Each is handed to `see` in the order of its partition.
-    pub(crate) async fn catch_up(&mut self, mut see: impl FnMut(&Footer)) -> Result<(), Error> {
-        for partition in 0..self.partitions.len() {
-            let number = partition as Partition;
-            let prefix = layout::segments_prefix(&self.log_id, topics::ENRICHED, number);
-            let from = self.partitions[partition].next;
-            let before = from.checked_sub(1).map(|before| self.key(number, before));
-            let keys = self.bucket.list(&prefix, before.as_deref()).await?;
-            let bucket = &self.bucket;
-            let read = |key: String| async move { read_footer(bucket, &key).await?.ok_or_else(|| gone(&key)) };
-            let mut footers = stream::iter(keys).map(read).buffered(limits::READS_AT_ONCE);
-            while let Some(footer) = footers.try_next().await? {
-                self.partitions[partition].add(&footer)?;
-                see(&footer);
-            }
+    /// False: retention took one away before it was read; look again where to begin.
+    pub(crate) async fn catch_up(&mut self, mut see: impl FnMut(&Footer)) -> Result<bool, Error> {
+        let (bucket, log_id) = (&self.bucket.clone(), &self.log_id.clone());
+        let from: Vec<Offset> = self.partitions.iter().map(|one| one.next).collect();
+        let list = |(partition, from): (usize, Offset)| async move {
+            let prefix = layout::segments_prefix(log_id, topics::ENRICHED, partition as Partition);
+            let before = from.checked_sub(1).map(|before| key(log_id, partition, before));
+            let keys = bucket.list(&prefix, before.as_deref()).await?;
+            Ok::<_, Error>(stream::iter(keys.into_iter().map(move |key| Ok::<_, Error>((partition, key)))))
+        };
+        let read = |(partition, key): (usize, String)| async move { Ok((partition, read_footer(bucket, &key).await?)) };
+        let keys = stream::iter(from.into_iter().enumerate()).map(list).buffered(limits::LISTS_AT_ONCE).try_flatten();
+        let mut footers = keys.map_ok(read).try_buffered(limits::READS_AT_ONCE);
+        while let Some((partition, footer)) = footers.try_next().await? {
+            let Some(footer) = footer else { return Ok(false) };
+            self.partitions[partition].add(&footer)?;
+            see(&footer);
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Reads the segments that came since.
+    /// Reads the segments that came since, of many partitions at once: what one look costs is paid once, not by partition.
     pub(crate) async fn poll(&mut self, mut see: impl FnMut(&Footer)) -> Result<(), Error> {
-        for partition in 0..self.partitions.len() {
-            loop {
-                let key = self.key(partition as Partition, self.partitions[partition].next);
-                let Some(footer) = read_footer(&self.bucket, &key).await? else { break };
-                self.partitions[partition].add(&footer)?;
-                see(&footer);
+        let (bucket, log_id) = (&self.bucket.clone(), &self.log_id.clone());
+        loop {
+            let next: Vec<Offset> = self.partitions.iter().map(|one| one.next).collect();
+            let look = |(partition, from): (usize, Offset)| async move {
+                Ok::<_, Error>((partition, some_from(bucket, log_id, partition, from).await?))
+            };
+            let mut found =
+                stream::iter(next.into_iter().enumerate()).map(look).buffer_unordered(limits::READS_AT_ONCE);
+            let mut more = false;
+            while let Some((partition, footers)) = found.try_next().await? {
+                more |= footers.len() == limits::FOOTERS_AT_ONCE;
+                for footer in &footers {
+                    self.partitions[partition].add(footer)?;
+                    see(footer);
+                }
+            }
+            if !more {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Every row with an earlier process timestamp is in a segment; 0 while a partition has promised nothing.
@@ -94,9 +108,37 @@ impl Follower {
         }
     }
 
-    fn key(&self, partition: Partition, start: Offset) -> String {
-        layout::segment_key(&self.log_id, topics::ENRICHED, partition, start)
+    /// Says how far each partition's watermark is behind the clock: of every partition, since any that stalls holds all back.
+    pub(crate) fn tell_lag(&self, now_ms: i64) {
+        for (partition, one) in self.partitions.iter().enumerate().filter(|(_, one)| one.watermark_ms > 0) {
+            let lag_ms = now_ms.saturating_sub(one.watermark_ms).max(0);
+            ::metrics::gauge!(metrics::WATERMARK_LAG, "partition" => partition.to_string()).set(lag_ms as f64);
+        }
     }
+}
+
+impl Drop for Follower {
+    /// Whoever follows no more has nothing to say: a figure that stands still would be believed.
+    fn drop(&mut self) {
+        for partition in 0..self.partitions.len() {
+            ::metrics::gauge!(metrics::WATERMARK_LAG, "partition" => partition.to_string()).set(0.0);
+        }
+    }
+}
+
+fn key(log_id: &str, partition: usize, start: Offset) -> String {
+    layout::segment_key(log_id, topics::ENRICHED, partition as Partition, start)
+}
+
+/// The next segments of a partition, up to a bound.
+async fn some_from(bucket: &Bucket, log_id: &str, partition: usize, from: Offset) -> Result<Vec<Footer>, Error> {
+    let (mut footers, mut next) = (Vec::new(), from);
+    while footers.len() < limits::FOOTERS_AT_ONCE {
+        let Some(footer) = read_footer(bucket, &key(log_id, partition, next)).await? else { break };
+        next = footer.end;
+        footers.push(footer);
+    }
+    Ok(footers)
 }
 
 impl Followed {

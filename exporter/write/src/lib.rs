@@ -11,31 +11,40 @@
 //! | file | does |
 //! |---|---|
 //! | `sealing` | the walk of a record: consumer, `gather`, `rows`, `seal` |
+//! | `beginning` | where a partition's next segment starts |
 //! | `gather` | what is read and not sealed; when to seal it |
 //! | `rows`, `sort_key` | an outcome's rows, their order, what is counted |
 //! | `segment` | a segment's bytes |
 //! | `seal` | puts a segment, finds out whose it is |
-//! | `publishing` | the walk of a slot: `follow`, `shard`, `plan`, `slots`, `close`, record |
+//! | `publishing` | what runs: `resume`, `follow`, round after round |
+//! | `round` | the walk of a slot: `shard`, `plan`, `slots`, `close`, record |
+//! | `resume` | where publishing goes on |
 //! | `follow` | the segments of all partitions |
 //! | `shard` | what is not published yet, and the day's counts |
 //! | `plan`, `records` | what is fixed for a day; how far a shard is |
 //! | `slots`, `merge` | an account's rows from many segments, slot by slot |
 //! | `slot_files`, `file`, `columns`, `cells` | rows to Parquet files |
 //! | `put` | files to the store |
-//! | `close` | manifest and `_SUCCESS` |
+//! | `close`, `day_files` | manifest and `_SUCCESS`; the files they list |
+//! | `succession` | whether the bucket is this log's, and from which day on |
+//! | `retention` | removes what is old enough, by log time |
 //! | [`visible`] | what readers can rely on |
 //! | `bucket` | the object store: create-if-absent, never trusting its answer |
+//! | `health` | what is waited for, and the word to readiness |
 
 mod accounts;
+mod beginning;
 mod bucket;
 mod cells;
 mod close;
 mod columns;
 mod config;
+mod day_files;
 mod error;
 mod file;
 mod follow;
 mod gather;
+mod health;
 pub mod limits;
 #[doc(hidden)]
 pub mod measured;
@@ -46,6 +55,9 @@ mod progress;
 mod publishing;
 mod put;
 mod records;
+mod resume;
+mod retention;
+mod round;
 mod rows;
 mod seal;
 mod sealing;
@@ -54,6 +66,7 @@ mod shard;
 mod slot_files;
 mod slots;
 mod sort_key;
+mod succession;
 pub mod visible;
 
 use std::sync::Arc;
@@ -61,13 +74,16 @@ use std::sync::Arc;
 use millrace_clock::SharedClock;
 use millrace_eventlog::{Log, Topic};
 use millrace_schemas::topics;
+use millrace_telemetry::Readiness;
 use object_store::ObjectStore;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use accounts::{Account, Accounts};
 pub use config::Config;
 pub use error::Error;
 pub use file::arrow_schema;
+pub use health::PART;
 pub use progress::{Counted, Progress, SealedThrough, Snapshot};
 pub use sealing::GROUP;
 
@@ -84,6 +100,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// What an operator has set.
     pub config: Config,
+    /// Where it says what it waits for, or why it ended.
+    pub readiness: Readiness,
     /// Random, of this process: tells its segments from another owner's.
     pub writer_id: [u8; 16],
 }
@@ -91,16 +109,34 @@ pub struct Services {
 /// Seals and publishes until `stop`.
 ///
 /// # Errors
-/// What an operator has to look at: see [`Error`]. A failing store is no reason to end.
+/// What an operator has to look at: see [`Error`]. A failing store or a log that is away is no reason to end: it shows in
+/// readiness while it lasts.
 pub async fn run(services: Services, progress: Arc<Progress>, stop: CancellationToken) -> Result<(), Error> {
+    let readiness = services.readiness.clone();
+    match both(services, progress, stop).await {
+        Ok(()) | Err(Error::Stopped) => Ok(()),
+        Err(error) => {
+            tracing::error!(%error, "the exporter stopped");
+            readiness.report(PART, Err(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+async fn both(services: Services, progress: Arc<Progress>, stop: CancellationToken) -> Result<(), Error> {
     let mistakes = services.config.mistakes();
     if !mistakes.is_empty() {
         return Err(Error::Config(mistakes));
     }
-    let Services { log, store, accounts, clock, config, writer_id } = services;
+    let Services { log, store, accounts, clock, config, readiness, writer_id } = services;
     let shard_count = log.partitions(Topic(topics::ENRICHED));
     let log_id = log.id().to_owned();
-    let bucket = bucket::Bucket::new(store, Arc::clone(&clock), stop.clone());
+    let health = health::Health::new(Some(readiness), Arc::clone(&clock), stop.clone());
+    let bucket = bucket::Bucket::new(store, health.clone());
+    let starting = health.hold("starting");
+    let (first, older_logs) = succession::decide(&bucket, &health, log.as_ref(), config.succeeds.as_deref()).await?;
+    bucket.probe(&format!("_millrace/probe/{}", hex::encode(writer_id))).await?;
+    drop(starting);
     let signals = Arc::new(sealing::Signals::new());
     let publishing = publishing::Publishing {
         bucket: bucket.clone(),
@@ -110,27 +146,29 @@ pub async fn run(services: Services, progress: Arc<Progress>, stop: Cancellation
         clock: Arc::clone(&clock),
         stop: stop.clone(),
         config: config.clone(),
+        health: health.clone(),
         progress: Arc::clone(&progress),
         signals: Arc::clone(&signals),
+        first,
+        files_bytes: config.memory_bytes / 8 / shard_count.max(1) as usize,
+        room: Semaphore::new(limits::SHARDS_AT_ONCE),
     };
-    let writer = seal::Writer { bucket: bucket.clone(), log_id: log_id.clone(), shards: shard_count, id: writer_id };
-    let sealing = sealing::Sealing { log, clock, stop, config, writer, progress, signals };
-    let both = async {
-        refuse_other_logs(&bucket, &log_id).await?;
-        bucket.probe(&format!("_millrace/probe/{}", hex::encode(writer_id))).await?;
-        tokio::try_join!(sealing.run(), publishing.run())
+    let beginnings = beginning::Beginnings {
+        bucket: bucket.clone(),
+        log: Arc::clone(&log),
+        log_id: log_id.clone(),
+        health: health.clone(),
     };
-    match both.await {
-        Ok(_) | Err(Error::Stopped) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// A store with another log's export and none of ours is somebody else's.
-async fn refuse_other_logs(bucket: &bucket::Bucket, log_id: &str) -> Result<(), Error> {
-    let found = bucket.folders("_millrace/segments/").await?;
-    if found.is_empty() || found.iter().any(|id| id == log_id) {
-        return Ok(());
-    }
-    Err(Error::OtherLog { log_id: log_id.to_owned(), found: found.join(", ") })
+    let retention = retention::Retention {
+        bucket: bucket.clone(),
+        log_id: log_id.clone(),
+        older_logs,
+        shard_count,
+        config: config.clone(),
+        stop: stop.clone(),
+        signals: Arc::clone(&signals),
+    };
+    let writer = seal::Writer { bucket, log_id, shards: shard_count, id: writer_id, first_ms: first.ms };
+    let sealing = sealing::Sealing { log, clock, stop, config, writer, beginnings, health, progress, signals };
+    tokio::try_join!(sealing.run(), publishing.run(), retention.run()).map(|_: ((), (), ())| ())
 }

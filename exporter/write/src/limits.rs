@@ -29,12 +29,21 @@ pub const SLOT_UNKNOWN_MS: i64 = 60_000;
 /// A day, ms.
 pub const DAY_MS: i64 = 86_400_000;
 
+/// How long segments are kept, log time.
+pub const SEGMENTS_RETENTION_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
+/// How long days of the export are kept, log time.
+pub const EXPORT_RETENTION_DEFAULT: Duration = Duration::from_secs(400 * 86_400);
+/// The least either of them can be configured to.
+pub const RETENTION_MIN: Duration = Duration::from_secs(86_400);
+
 /// Rows of a segment are compressed in blocks of about this size.
 pub(crate) const BLOCK_BYTES: usize = 128 << 10;
 /// How much of a segment's end is read at once in the hope that it holds the footer.
 pub(crate) const FOOTER_GUESS_BYTES: u64 = 64 << 10;
 /// How many footers and published records are read at once at start.
 pub(crate) const READS_AT_ONCE: usize = 16;
+/// How many partitions' segments are listed at once at start.
+pub(crate) const LISTS_AT_ONCE: usize = 4;
 /// How much of a segment one read of a merge asks for at most.
 pub(crate) const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
 /// Rows become columns in batches of at most this many rows. Part of a file's bytes: changing it changes them.
@@ -51,5 +60,17 @@ pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause after the store failed.
 pub(crate) const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A failure that lasts this long is told to readiness.
+pub(crate) const UNREADY_AFTER: Duration = Duration::from_secs(5);
+/// A member of the group whose log fails for so long is replaced by a new one.
+pub(crate) const MEMBER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the shards that are ours must stay the same before publishing begins with them: a rebalance is many changes.
+pub(crate) const REBALANCE_SETTLES: Duration = Duration::from_millis(500);
+/// How many shards are published at once. Each piece of work takes as many shares of the memory for publishing as it is large.
+pub(crate) const SHARDS_AT_ONCE: usize = 8;
+/// How many partitions, or accounts, retention looks through at once.
+pub(crate) const SWEEPS_AT_ONCE: usize = 8;
+/// How many segments of a partition are taken note of before those of the next one.
+pub(crate) const FOOTERS_AT_ONCE: usize = 64;
 /// How many creates of one key are tried at once at start, to see that the store lets one of them win.
 pub(crate) const PROBE_CREATES: usize = 10;

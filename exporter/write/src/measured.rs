@@ -17,6 +17,7 @@ use crate::cells::Row;
 use crate::columns::Batch;
 use crate::error::Error;
 use crate::file::{FileHead, FileWriter};
+use crate::health::Health;
 use crate::limits;
 use crate::merge::{Merge, SegmentReader, Span};
 use crate::rows::{Rows, StoredRow};
@@ -68,8 +69,10 @@ fn footer(bytes: &[u8]) -> Result<Footer, Error> {
 /// A segment is damaged.
 pub async fn merge(segments: &[Bytes], shard: u32, account: &str) -> Result<Ordered, Error> {
     let store = Arc::new(InMemory::new());
-    let bucket =
-        Bucket::new(Arc::clone(&store) as Arc<dyn ObjectStore>, SystemClock::shared(), CancellationToken::new());
+    let bucket = Bucket::new(
+        Arc::clone(&store) as Arc<dyn ObjectStore>,
+        Health::new(None, SystemClock::shared(), CancellationToken::new()),
+    );
     let (mut readers, mut spans) = (Vec::new(), Vec::new());
     for (reader, bytes) in segments.iter().enumerate() {
         let key = format!("segments/{reader}");

@@ -22,5 +22,9 @@ pub const PUBLISHED_BYTES: &str = "millrace_exporter_published_bytes_total";
 pub const CLOSED_DAYS: &str = "millrace_exporter_closed_days_total";
 /// Counter, by `operation`: errors of the object store, each followed by another try.
 pub const STORE_ERRORS: &str = "millrace_exporter_store_errors_total";
+/// Counter: rows of before the first day of a log that took over a bucket: sealed, and not published.
+pub const ROWS_TOO_EARLY: &str = "millrace_exporter_rows_too_early_total";
 /// Counter: outcomes whose account id is none, so that they have no place to be published at.
 pub const UNADDRESSED: &str = "millrace_exporter_unaddressed_total";
+/// Counter, by `what`: objects that were old enough and are removed.
+pub const RETIRED: &str = "millrace_exporter_retired_total";

@@ -1,10 +1,11 @@
 //! The day's plan: made once per shard and day, before the day's first slot, and the only source of what shapes a key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::NaiveDate;
 use millrace_schemas::export::{Plan, PublishedFile, RECORD_VERSION};
 use millrace_schemas::layout::{self, Codec};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::accounts::Account;
 use crate::bucket::{Bucket, damaged, gone};
@@ -12,22 +13,41 @@ use crate::config::{Config, is_slot_length};
 use crate::error::Error;
 use crate::limits;
 
-/// What an account exported on one day.
+/// What each account exported on one day, by account. An estimate: what was told of twice counts twice.
 #[derive(Debug, Default)]
-struct Exported<'a> {
+pub(crate) struct Exported(BTreeMap<String, OfAccount>);
+
+#[derive(Debug, Default)]
+struct OfAccount {
     rows: u64,
-    /// By type, since two types' folders are never the same.
-    folders: BTreeSet<(&'a str, &'a str)>,
+    /// Digests of type and folder: names may be long, and many.
+    folders: HashSet<u64>,
+}
+
+impl Exported {
+    /// Counts a file.
+    pub(crate) fn add(&mut self, file: &PublishedFile) {
+        let account = match self.0.get_mut(&file.account_id) {
+            Some(account) => account,
+            None => self.0.entry(file.account_id.clone()).or_default(),
+        };
+        account.rows += file.rows;
+        account.folders.insert(xxh3_64(format!("{}/{}", file.of_type, file.folder).as_bytes()));
+    }
 }
 
 /// The plan of that key, if it has been made.
 pub(crate) async fn read(bucket: &Bucket, log_id: &str, date: NaiveDate, shard: u32) -> Result<Option<Plan>, Error> {
-    let key = layout::plan_key(log_id, date, shard);
-    let Some(bytes) = bucket.read(&key).await? else { return Ok(None) };
-    let plan = Plan::from_json(&bytes).map_err(|error| damaged(&key, &error.to_string()))?;
+    read_key(bucket, &layout::plan_key(log_id, date, shard)).await
+}
+
+/// The plan at `key`, whoever's log's.
+pub(crate) async fn read_key(bucket: &Bucket, key: &str) -> Result<Option<Plan>, Error> {
+    let Some(bytes) = bucket.read(key).await? else { return Ok(None) };
+    let plan = Plan::from_json(&bytes).map_err(|error| damaged(key, &error.to_string()))?;
     let lengths = plan.slots_ms.values().chain([&plan.default_slot_ms]);
     if !lengths.copied().all(is_slot_length) || Codec::parse(&plan.codec).is_none() {
-        return Err(damaged(&key, "its slots or its codec are none this release knows"));
+        return Err(damaged(key, "its slots or its codec are none this release knows"));
     }
     Ok(Some(plan))
 }
@@ -48,7 +68,9 @@ pub(crate) struct Basis<'a> {
     /// The accounts of the shard.
     pub(crate) accounts: &'a [Account],
     /// What the shard published two days before.
-    pub(crate) files: &'a [PublishedFile],
+    pub(crate) exported: &'a Exported,
+    /// Of every file of the log.
+    pub(crate) generation: u32,
 }
 
 /// The plan that follows from it.
@@ -68,23 +90,17 @@ pub(crate) fn make(basis: &Basis<'_>) -> Plan {
         bytes_per_file: config.bytes_per_file,
         folders_per_slot: config.folders_per_slot,
         codec: config.codec.name().to_owned(),
-        generation: 0,
+        generation: basis.generation,
     }
 }
 
 /// Each account's slot: what it asked for, else what its rows and folders of two days before suggest.
 fn slots(basis: &Basis<'_>) -> BTreeMap<String, i64> {
-    let mut exported: BTreeMap<&str, Exported<'_>> = BTreeMap::new();
-    for file in basis.files {
-        let account = exported.entry(&file.account_id).or_default();
-        account.rows += file.rows;
-        account.folders.insert((&file.of_type, &file.folder));
-    }
-    let chosen = |(account, exported): (&&str, &Exported<'_>)| {
+    let chosen = |(account, exported): (&String, &OfAccount)| {
         let folders = exported.folders.len() as u64;
-        ((*account).to_owned(), slot_for(exported.rows, folders, basis.config.files_per_day))
+        (account.clone(), slot_for(exported.rows, folders, basis.config.files_per_day))
     };
-    let mut slots: BTreeMap<String, i64> = exported.iter().map(chosen).collect();
+    let mut slots: BTreeMap<String, i64> = basis.exported.0.iter().map(chosen).collect();
     for account in basis.accounts {
         match account.slot_ms {
             Some(slot_ms) if is_slot_length(slot_ms) => {
@@ -163,7 +179,8 @@ mod tests {
 
     fn plan(config: &Config) -> Plan {
         let many = (0..4).map(|n| file("busy", &format!("event={n}"), 25_000));
-        let files: Vec<_> = many.chain([file("small", "event=a", 10)]).collect();
+        let mut exported = Exported::default();
+        many.chain([file("small", "event=a", 10)]).for_each(|file| exported.add(&file));
         let accounts = [
             account("asks", Some(3_600_000)),
             account("wrong", Some(7_000)),
@@ -171,7 +188,7 @@ mod tests {
             account("small", None),
         ];
         let date = NaiveDate::from_ymd_opt(2026, 1, 3).unwrap();
-        make(&Basis { config, log_id: "log", shard: 2, date, accounts: &accounts, files: &files })
+        make(&Basis { config, log_id: "log", shard: 2, date, accounts: &accounts, exported: &exported, generation: 0 })
     }
 
     #[test]

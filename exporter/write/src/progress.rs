@@ -55,6 +55,14 @@ impl Progress {
         self.change(|now| now.partitions.insert(partition, SealedThrough { position, watermark_ms }));
     }
 
+    /// The partition, and the shard of its number, are not ours any more.
+    pub(crate) fn gone(&self, partition: Partition) {
+        self.change(|now| {
+            now.partitions.remove(&partition);
+            now.published_through_ms.remove(&partition);
+        });
+    }
+
     pub(crate) fn published(&self, shard: u32, through_ms: i64) {
         self.change(|now| now.published_through_ms.insert(shard, through_ms));
     }

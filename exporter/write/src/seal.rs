@@ -7,6 +7,7 @@ use millrace_schemas::{layout, topics};
 use crate::bucket::{Bucket, Created, damaged, gone};
 use crate::error::Error;
 use crate::gather::Buffer;
+use crate::rows::day_number;
 use crate::segment::{self, Footer, FromTail};
 use crate::{limits, metrics};
 
@@ -28,6 +29,8 @@ pub(crate) struct Writer {
     pub(crate) shards: u32,
     /// Random, of this process.
     pub(crate) id: [u8; 16],
+    /// Rows of before this log time are sealed and never published.
+    pub(crate) first_ms: i64,
 }
 
 impl Writer {
@@ -61,11 +64,22 @@ impl Writer {
             ::metrics::counter!(metrics::SEGMENTS).increment(1);
             ::metrics::counter!(metrics::SEALED_BYTES).increment(sealed_bytes);
             ::metrics::counter!(metrics::SEALED_ROWS).increment(footer.rows);
+            self.tell_of_rows_too_early(&footer);
         } else {
             ::metrics::counter!(metrics::SEGMENTS_REFUSED).increment(1);
             tracing::info!(partition, start = footer.start, end = sealed.end, "another owner sealed this range");
         }
         Ok(sealed)
+    }
+
+    /// A log that took over a bucket publishes from a midnight on.
+    fn tell_of_rows_too_early(&self, footer: &Footer) {
+        let rows = footer.rows_before(day_number(self.first_ms));
+        if rows > 0 {
+            let first_day = layout::date_of(self.first_ms);
+            ::metrics::counter!(metrics::ROWS_TOO_EARLY).increment(rows);
+            tracing::warn!(rows, %first_day, "rows of before the first day of this log's export are not published");
+        }
     }
 }
 
@@ -79,14 +93,5 @@ pub(crate) async fn read_footer(bucket: &Bucket, key: &str) -> Result<Option<Foo
             FromTail::Longer(bytes) if bytes <= tail.object_bytes && bytes > ask => ask = bytes,
             FromTail::Longer(_) => return Err(damaged(key, "its footer is longer than the object")),
         }
-    }
-}
-
-/// The newest segment of a partition; `None` if there is none.
-pub(crate) async fn newest(bucket: &Bucket, log_id: &str, partition: Partition) -> Result<Option<Footer>, Error> {
-    let keys = bucket.list(&layout::segments_prefix(log_id, topics::ENRICHED, partition), None).await?;
-    match keys.last() {
-        Some(key) => Ok(Some(read_footer(bucket, key).await?.ok_or_else(|| gone(key))?)),
-        None => Ok(None),
     }
 }

@@ -141,6 +141,11 @@ pub(crate) struct DayCounts {
 }
 
 impl DayCounts {
+    /// Rows of every type.
+    pub(crate) fn rows(&self) -> u64 {
+        self.decision_rows + self.conversions + self.dead + self.rejected.values().sum::<u64>()
+    }
+
     /// Adds what another segment counted.
     pub(crate) fn add(&mut self, other: &Self) {
         self.decision_events += other.decision_events;
@@ -166,6 +171,12 @@ impl Footer {
         let last_counted = counted.max().map_or(0, |days| i64::from(*days) * limits::DAY_MS);
         let last_row = self.shards.iter().map(|shard| shard.max_ms).max().unwrap_or_default();
         self.watermark_ms.max(last_row).max(last_counted)
+    }
+
+    /// Rows of days before this one.
+    pub(crate) fn rows_before(&self, day: i32) -> u64 {
+        let accounts = self.shards.iter().flat_map(|shard| &shard.accounts);
+        accounts.flat_map(|account| account.days.range(..day)).map(|(_, counts)| counts.rows()).sum()
     }
 
     /// The earliest process timestamp of its rows.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use millrace_eventlog::{Offset, Partition};
-use millrace_schemas::export::{Plan, PublishedFile};
+use millrace_schemas::export::Plan;
 use millrace_schemas::layout::{AccountId, Slot, date_of, start_of};
 
+use crate::day_files::DayFiles;
 use crate::limits;
 use crate::metrics;
 use crate::progress::Counted;
@@ -22,8 +23,8 @@ pub(crate) struct Shard {
     pub(crate) through_ms: i64,
     /// Of the day at hand.
     pub(crate) plan: Option<Plan>,
-    /// Of the day at hand, by key.
-    pub(crate) files: BTreeMap<String, PublishedFile>,
+    /// Of the day at hand.
+    pub(crate) files: DayFiles,
     live: BTreeMap<(Partition, Offset), Live>,
     /// By day number and account; of days that are not closed.
     counts: BTreeMap<(i32, String), DayCounts>,
@@ -63,10 +64,25 @@ pub(crate) struct Work {
     pub(crate) accounts: BTreeMap<AccountId, (Range<i64>, Vec<Piece>)>,
 }
 
+impl Work {
+    /// What all its rows take once they are decoded, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let pieces = self.accounts.values().flat_map(|(_, pieces)| pieces);
+        let blocks = pieces.flat_map(|piece| {
+            let (first, last) = (piece.extent.first_block as usize, piece.extent.last_block as usize);
+            self.segments[piece.segment].2.get(first..=last).unwrap_or_default()
+        });
+        blocks.map(|block| block.raw_bytes as usize).sum()
+    }
+}
+
 impl Shard {
     pub(crate) fn new(number: u32, through_ms: i64, plan: Option<Plan>, settings_version: u64) -> Self {
         let settings = BTreeMap::from([(day_number(through_ms), settings_version)]);
-        let (files, live, counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        // Within a day others may be recorded already; at its beginning there is none.
+        let begins = start_of(date_of(through_ms)) == through_ms;
+        let files = if begins { DayFiles::none() } else { DayFiles::Recorded };
+        let (live, counts) = (BTreeMap::new(), BTreeMap::new());
         Self { number, through_ms, plan, files, live, counts, settings }
     }
 
@@ -131,7 +147,7 @@ impl Shard {
         let today = day_number(through_ms);
         if self.plan.as_ref().is_some_and(|plan| start_of(plan.date) + limits::DAY_MS <= through_ms) {
             self.plan = None;
-            self.files.clear();
+            self.files = DayFiles::none();
         }
         self.counts = self.counts.split_off(&(today, String::new()));
         let mut live = std::mem::take(&mut self.live);

@@ -7,14 +7,15 @@ use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt, stream};
 use millrace_clock::SharedClock;
 use millrace_eventlog::Partition;
-use millrace_schemas::export::{Plan, Reached, success_key};
-use millrace_schemas::layout::{self, AccountId, ExportType, date_of};
+use millrace_schemas::export::{self, Plan, Reached, success_key};
+use millrace_schemas::layout::{self, AccountId, ExportType};
 use millrace_schemas::{partition, topics};
 use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Bucket, gone};
 use crate::error::Error;
+use crate::health::Health;
 use crate::progress::SealedThrough;
 use crate::seal::read_footer;
 use crate::{limits, plan, records};
@@ -29,11 +30,11 @@ pub struct ShardVisible {
 }
 
 impl ShardVisible {
-    /// The instant, ms, up to which everything of the account, which must be one of this shard, is visible.
+    /// The instant, ms, up to which everything of the account, which must be one of this shard, is visible; `None` where the
+    /// day's plan is needed to tell, and is not there.
     #[must_use]
-    pub fn complete_through(&self, account: &AccountId) -> i64 {
-        let plan = self.plan.as_ref();
-        plan.map_or(self.through_ms, |plan| plan.complete_through_ms(account.as_str(), self.through_ms))
+    pub fn complete_through(&self, account: &AccountId) -> Option<i64> {
+        export::complete_through(account.as_str(), self.through_ms, self.plan.as_ref())
     }
 
     /// How far each partition was sealed when this became visible.
@@ -61,7 +62,7 @@ impl Visible {
         log_id: &str,
         shards: u32,
     ) -> Self {
-        Self { bucket: Bucket::new(store, clock, stop), log_id: log_id.to_owned(), shards }
+        Self { bucket: Bucket::new(store, Health::new(None, clock, stop)), log_id: log_id.to_owned(), shards }
     }
 
     /// The instant, ms, up to which everything of the account is visible; `None` if nothing of its shard is out.
@@ -70,27 +71,24 @@ impl Visible {
     /// Stopped, or an object is damaged.
     pub async fn complete_through(&self, account: &AccountId) -> Result<Option<i64>, Error> {
         let shard = partition::of_account(account.as_str(), self.shards);
-        let newest_plan = self.newest_plan().await?;
-        Ok(self.of_shard(shard, newest_plan).await?.map(|visible| visible.complete_through(account)))
-    }
-
-    /// The newest day that any shard has a plan for: what [`Visible::of_shard`] needs to list little.
-    ///
-    /// # Errors
-    /// Stopped.
-    pub async fn newest_plan(&self) -> Result<Option<NaiveDate>, Error> {
-        let planned = self.bucket.folders(&format!("_millrace/plan/{}/", self.log_id)).await?;
-        Ok(planned.iter().rev().find_map(|name| name.parse().ok()))
+        let Some(visible) = self.of_shard(shard).await? else { return Ok(None) };
+        visible.complete_through(account).map(Some).ok_or_else(|| {
+            let date = export::plan_needed(visible.through_ms).unwrap_or_default();
+            gone(&layout::plan_key(&self.log_id, date, shard))
+        })
     }
 
     /// What is out of a shard; `None` if nothing is.
     ///
     /// # Errors
     /// Stopped, or an object is damaged.
-    pub async fn of_shard(&self, shard: u32, newest_plan: Option<NaiveDate>) -> Result<Option<ShardVisible>, Error> {
-        let newest = records::newest(&self.bucket, &self.log_id, shard, newest_plan).await?;
+    pub async fn of_shard(&self, shard: u32) -> Result<Option<ShardVisible>, Error> {
+        let newest = records::newest(&self.bucket, &self.log_id, shard).await?;
         let Some(through_ms) = newest else { return Ok(None) };
-        let plan = plan::read(&self.bucket, &self.log_id, date_of(through_ms), shard).await?;
+        let plan = match export::plan_needed(through_ms) {
+            Some(date) => plan::read_key(&self.bucket, &layout::plan_key(&self.log_id, date, shard)).await?,
+            None => None,
+        };
         let record = records::read(&self.bucket, &layout::published_key(&self.log_id, shard, through_ms)).await?;
         Ok(Some(ShardVisible { through_ms, plan, reached: record.segments }))
     }

@@ -1,6 +1,7 @@
 //! A log in memory: every subscriber gets all partitions and believes that they are its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use millrace_eventlog::{
     AppendError, Appended, Chunk, CommitError, Consumer, Delivery, Extent, Log, NewRecord, Offset, Partition,
     ReadError, Record, Topic, Transaction,
 };
+use millrace_schemas::topics;
 use tokio::sync::{broadcast, watch};
 
 pub struct MemoryLog {
@@ -20,6 +22,8 @@ pub struct MemoryLog {
     inner: Arc<Mutex<Inner>>,
     changed: watch::Sender<u64>,
     revoked: broadcast::Sender<Partition>,
+    /// Append time of the first record of the raw topic, ms; the exporter looks at no other.
+    pub begins_ms: AtomicI64,
 }
 
 #[derive(Default)]
@@ -30,8 +34,16 @@ struct Inner {
 
 impl MemoryLog {
     pub fn new(id: &str, partitions: u32, batch: usize) -> Arc<Self> {
-        let (changed, revoked) = (watch::Sender::new(0), broadcast::Sender::new(16));
-        Arc::new(Self { id: id.to_owned(), partitions, batch, inner: Arc::default(), changed, revoked })
+        let (changed, revoked) = (watch::Sender::new(0), broadcast::Sender::new(256));
+        Arc::new(Self {
+            id: id.to_owned(),
+            partitions,
+            batch,
+            inner: Arc::default(),
+            changed,
+            revoked,
+            begins_ms: AtomicI64::new(0),
+        })
     }
 
     /// Appends to the enriched topic. Offsets skip one now and then: they are not dense.
@@ -84,7 +96,12 @@ impl Log for MemoryLog {
         Err(AppendError::Refused { reason: "the exporter appends nothing".into() })
     }
 
-    async fn read(&self, _: Topic, partition: Partition, from: Offset, _bytes: usize) -> Result<Chunk, ReadError> {
+    async fn read(&self, topic: Topic, partition: Partition, from: Offset, _bytes: usize) -> Result<Chunk, ReadError> {
+        if topic.0 == topics::RAW {
+            let append_time_ms = self.begins_ms.load(Ordering::SeqCst);
+            let first = Record { offset: 0, append_time_ms, version: 1, key: Bytes::new(), value: Bytes::new() };
+            return Ok(Chunk { records: vec![first], next: 1 });
+        }
         let records = self.inner.lock().unwrap().after(partition, from, self.batch);
         let next = records.last().map_or(from, |last| last.offset + 1);
         Ok(Chunk { records, next })

@@ -18,6 +18,7 @@ use millrace_clock::ManualClock;
 use millrace_eventlog::{Log, ReadError, Topic};
 use millrace_exporter_write::{Account, Accounts, Config, Error, Progress, Services, run};
 use millrace_schemas::{partition, topics};
+use millrace_telemetry::Readiness;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -64,6 +65,14 @@ impl Folder {
         Arc::new(LocalFileSystem::new_with_prefix(self.dir.path()).unwrap())
     }
 
+    /// Every key, in order; looks at no object, so any may go meanwhile.
+    pub async fn keys(&self) -> Vec<String> {
+        let found: Vec<_> = self.store().list(None).try_collect().await.unwrap();
+        let mut keys: Vec<String> = found.into_iter().map(|meta| meta.location.to_string()).collect();
+        keys.sort();
+        keys
+    }
+
     /// Every key and its bytes.
     pub async fn everything(&self) -> BTreeMap<String, Bytes> {
         let store = self.store();
@@ -99,6 +108,7 @@ pub struct Exporter {
     /// The shards that have accounts: the others have nothing to publish.
     shards: BTreeSet<u32>,
     pub stop: CancellationToken,
+    pub readiness: Readiness,
 }
 
 impl Exporter {
@@ -110,20 +120,32 @@ impl Exporter {
         config: Config,
         writer: u8,
     ) -> Self {
+        Self::start_on(Arc::clone(log) as _, store, accounts, clock, config, writer)
+    }
+
+    pub fn start_on(
+        log: Arc<dyn Log>,
+        store: Arc<dyn ObjectStore>,
+        accounts: &[Account],
+        clock: &Arc<ManualClock>,
+        config: Config,
+        writer: u8,
+    ) -> Self {
         let progress = Arc::new(Progress::default());
         let partitions = log.partitions(Topic(topics::ENRICHED));
         let shards = accounts.iter().map(|account| partition::of_account(&account.id, partitions)).collect();
-        let stop = CancellationToken::new();
+        let (stop, readiness) = (CancellationToken::new(), Readiness::new());
         let services = Services {
-            log: Arc::clone(log) as _,
+            log,
             store,
             accounts: Arc::new(Fixed(accounts.to_vec())),
             clock: Arc::clone(clock) as _,
             config,
+            readiness: readiness.clone(),
             writer_id: [writer; 16],
         };
         let task = tokio::spawn(run(services, Arc::clone(&progress), stop.clone()));
-        Self { task, progress, shards, stop }
+        Self { task, progress, shards, stop, readiness }
     }
 
     /// Stops it in good order.

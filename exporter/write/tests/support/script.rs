@@ -47,7 +47,11 @@ impl Script {
 
     /// Puts everything into a new log that delivers `batch` records at a time.
     pub fn log(&self, batch: usize) -> Arc<MemoryLog> {
-        let log = MemoryLog::new("test-log", self.partitions, batch);
+        self.log_named("test-log", batch)
+    }
+
+    pub fn log_named(&self, id: &str, batch: usize) -> Arc<MemoryLog> {
+        let log = MemoryLog::new(id, self.partitions, batch);
         self.write(&log, 0..self.records.len());
         log
     }
