@@ -175,7 +175,7 @@ async fn start_all(
     let bucket = config.fetch.bucket.clone();
     let services = vec![
         Service::Export { config: config.export, store: Arc::clone(&store), node: Arc::clone(&node) },
-        Service::Process { config: config.processor, state: folder.state() },
+        Service::Process { config: config.processor, store: Arc::clone(&store), state: folder.state() },
         Service::Ingest { config: config.ingest, node: Arc::clone(&node) },
         Service::Fetch {
             config: with_own_address(config.fetch, s3_address),

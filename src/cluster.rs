@@ -107,7 +107,8 @@ async fn start(
         Role::Ingest => Service::Ingest { config: config.ingest, node: reach_directory(&ground, parts).await? },
         Role::Process => {
             settings::warn_of_differences(Arc::clone(&ground.log), config.rules);
-            Service::Process { config: config.processor, state: config.state.join(&instance) }
+            let store = reach_store(&config.store, &ground.clock, &readiness).await?;
+            Service::Process { config: config.processor, store, state: config.state.join(&instance) }
         }
         Role::Export => Service::Export {
             config: config.export,

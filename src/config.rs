@@ -147,8 +147,9 @@ impl Config {
     fn read(figment: Figment) -> Result<(Self, BTreeSet<&'static str>), Vec<String>> {
         let mut keys = Keys::of(figment)?;
         let rules = Rules::take(&mut keys, &ONE_MACHINE);
+        let raw_retention = take_raw_retention(&mut keys, &rules);
         let config = Self {
-            raw_retention: take_raw_retention(&mut keys, &rules),
+            raw_retention,
             data: keys.take("data", Text("./millrace-data".into())).0.into(),
             listen: Listen::take(&mut keys),
             logs: Logs::take(&mut keys),
@@ -156,7 +157,7 @@ impl Config {
             log: LogOptions::take(&mut keys),
             rules,
             ingest: take_ingest(&mut keys),
-            processor: take_processor(&mut keys, &ONE_MACHINE),
+            processor: take_processor(&mut keys, &ONE_MACHINE, raw_retention),
             export: export::take(&mut keys, &ONE_MACHINE),
             fetch: take_fetch(&mut keys, BUCKET_DEFAULT),
         };
@@ -243,8 +244,9 @@ fn must_hold_windows(keys: &mut Keys, key: &'static str, kept: Span, rules: &Rul
     }
 }
 
-fn take_processor(keys: &mut Keys, defaults: &Defaults) -> millrace_processor::Config {
-    millrace_processor::Config { tick_interval: keys.take("processor.tick_interval", defaults.tick_interval).0 }
+fn take_processor(keys: &mut Keys, defaults: &Defaults, raw_retention: Duration) -> millrace_processor::Config {
+    let tick_interval = keys.take("processor.tick_interval", defaults.tick_interval).0;
+    millrace_processor::Config { tick_interval, raw_retention }
 }
 
 /// `bucket`: its name in addresses, unless set.

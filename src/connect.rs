@@ -33,7 +33,7 @@ pub(crate) enum Service {
     /// Segments and Parquet.
     Export { config: millrace_exporter_write::Config, store: Arc<dyn ObjectStore>, node: Arc<Node> },
     /// Outcomes.
-    Process { config: millrace_processor::Config, state: PathBuf },
+    Process { config: millrace_processor::Config, store: Arc<dyn ObjectStore>, state: PathBuf },
     /// Events in.
     Ingest { config: millrace_ingest::Config, node: Arc<Node> },
     /// Credentials, and the gateway.
@@ -61,7 +61,7 @@ pub(crate) fn connect(
     for service in services {
         match service {
             Service::Export { config, store, node } => start_exporter(ground, config, store, node, running, parts)?,
-            Service::Process { config, state } => start_processor(ground, config, state, running, parts),
+            Service::Process { config, store, state } => start_processor(ground, config, state, store, running, parts),
             Service::Ingest { config, node } => {
                 let (log, clock) = (Arc::clone(&ground.log), Arc::clone(&ground.clock));
                 api = api.merge(millrace_ingest::router(millrace_ingest::Services { log, node, clock, config }));
@@ -138,6 +138,7 @@ fn start_processor(
     ground: &Ground,
     config: millrace_processor::Config,
     state_dir: PathBuf,
+    store: Arc<dyn ObjectStore>,
     running: &Running,
     parts: &mut Parts,
 ) {
@@ -145,13 +146,17 @@ fn start_processor(
         log: Arc::clone(&ground.log),
         clock: Arc::clone(&ground.clock),
         state_dir,
+        store,
         config,
         readiness: parts.readiness(),
     };
     let (progress, stop) = (Arc::clone(&running.processor), parts.stop_of(Stage::Processor));
-    parts.spawn(millrace_processor::PART, Stage::Processor, async move {
-        millrace_processor::run(services, progress, stop).await.map_err(|error| error.to_string())
-    });
+    let running = millrace_processor::run(services, progress, stop);
+    parts.spawn(
+        millrace_processor::PART,
+        Stage::Processor,
+        running.map(|ended| ended.map_err(|error| error.to_string())),
+    );
 }
 
 /// Clients are sent to the gateway's own address unless another is configured (a proxy's, say).

@@ -60,5 +60,6 @@ pub(crate) fn open_store(folder: &Folder) -> Result<Arc<dyn ObjectStore>, StartE
     let path = folder.store();
     std::fs::create_dir_all(&path).map_err(|error| StartError::other(&path, error))?;
     let store = LocalFileSystem::new_with_prefix(&path).map_err(|error| StartError::other(&path, error))?;
-    Ok(Arc::new(store.with_fsync(true)))
+    // Folders that retention has emptied go as well: nobody shall be shown a day of which nothing is left.
+    Ok(Arc::new(store.with_fsync(true).with_automatic_cleanup(true)))
 }

@@ -76,3 +76,52 @@ impl Trimming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use millrace_clock::ManualClock;
+    use millrace_eventlog::embedded::Options;
+    use millrace_eventlog::{NewRecord, Topic, TopicSpec};
+
+    use super::*;
+
+    const TOPICS: [&str; 3] = [topics::RAW, topics::ACCESS, topics::AUDIT];
+
+    async fn append_everywhere(log: &EmbeddedLog) {
+        for name in TOPICS {
+            let value = Bytes::from_static(b"v");
+            let record = NewRecord { partition: 0, version: 1, key: Bytes::new(), value };
+            log.append(Topic(name), vec![record]).await.unwrap();
+        }
+    }
+
+    async fn start_of(log: &EmbeddedLog, name: &'static str) -> Offset {
+        log.extent(Topic(name), 0).await.unwrap().start
+    }
+
+    #[tokio::test]
+    async fn what_is_old_goes_but_nothing_that_is_needed_or_kept_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(1_772_409_000_000);
+        let specs = TOPICS.map(|name| TopicSpec { topic: Topic(name), partitions: 1 });
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        let log = EmbeddedLog::open(home.path(), &specs, Arc::clone(&shared), Options::default()).unwrap();
+        let running = Arc::new(Running::default());
+        let trimming =
+            Trimming { log: Arc::clone(&log), raw_retention: Duration::from_secs(86_400), running, clock: shared };
+        append_everywhere(&log).await;
+        let old = log.extent(Topic(topics::AUDIT), 0).await.unwrap().end;
+        // Old by the machine's clock, but in the log no time has passed.
+        clock.advance(AUDIT_RETENTION + Duration::from_secs(1));
+        trimming.trim().await;
+        assert_eq!(start_of(&log, topics::AUDIT).await, 0);
+
+        append_everywhere(&log).await;
+        trimming.trim().await;
+        assert!(start_of(&log, topics::AUDIT).await >= old);
+        assert_eq!(start_of(&log, topics::ACCESS).await, 0, "facts are kept for ever");
+        assert_eq!(start_of(&log, topics::RAW).await, 0, "the processor has not said that it needs them no more");
+        log.close();
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -44,6 +45,35 @@ async fn sigterm_under_load_finishes_what_it_took() {
     let export = Export::open(server.demo()).await.unwrap();
     sent.wait_until_visible(&mut follower, &export, Duration::from_secs(30)).await;
     sent.assert_attributed(&follower);
+}
+
+#[tokio::test]
+async fn a_second_sigterm_does_not_wait_for_what_the_first_one_waits_for() {
+    let home = tempfile::tempdir().unwrap();
+    let launch = Launch::new(BINARY, &home.path().join("data")).fast().env("MILLRACE__STOP__DEADLINE", "60s");
+    let server = launch.start().await;
+    // A request whose body does not come: the stop waits for it.
+    let address = server.demo().api().strip_prefix("http://").unwrap().to_owned();
+    let mut client = std::net::TcpStream::connect(&address).unwrap();
+    let head =
+        format!("POST /v1/events HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\nExpect: 100-continue\r\n");
+    write!(client, "{head}X-API-Key: {}\r\n\r\n", server.demo().api_key()).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "it is reading the body");
+    server.signal_term();
+    let output = server.launch().output_path();
+    until("it to be stopping", VISIBLE, async || {
+        let said = std::fs::read_to_string(&output).unwrap_or_default();
+        if said.contains("finishing what was taken") { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let began = clock().elapsed();
+    let status = server.terminate().await;
+    assert_eq!(status.code(), Some(1), "not in good order, and it says so");
+    let took = clock().elapsed() - began;
+    assert!(took < Duration::from_secs(5), "the first would have waited for 24 s, this one took {took:?}");
+    drop(client);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! A log over another that fails on demand, for tests of whatever uses a log. As [`crate::conformance`], it is here so that every crate's
-//! tests use the same one.
+//! A log over another that fails on demand, for tests of whatever uses a log. As [`crate::conformance`], it is here so that
+//! every crate's tests use the same one. Its offsets are those of the log below times [`SPREAD`]: whoever counts on dense ones is
+//! found out.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,9 +11,12 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Chunk, CommitError, Consumer, Delivery, Extent, Log, NewRecord, Offset, Partition,
-    ReadError, Topic, Transaction,
+    AppendError, Appended, Chunk, CommitError, Committed, Consumer, Delivery, Extent, Log, NewRecord, Offset,
+    Partition, ReadError, Topic, Transaction,
 };
+
+/// How far apart offsets are.
+pub const SPREAD: Offset = 3;
 
 /// What becomes of appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +56,7 @@ struct PerTopic {
     offered: u64,
     /// Call by call, what went in.
     taken: Vec<Vec<NewRecord>>,
+    last: Option<Appended>,
 }
 
 impl FaultyLog {
@@ -95,6 +100,12 @@ impl FaultyLog {
         self.shared.topics().get(&topic).map(|of| of.taken.clone()).unwrap_or_default()
     }
 
+    /// The last record of the topic that went in.
+    #[must_use]
+    pub fn last_appended(&self, topic: Topic) -> Option<Appended> {
+        self.shared.topics().get(&topic).and_then(|of| of.last)
+    }
+
     /// How many appends to the topic were tried.
     #[must_use]
     pub fn offers(&self, topic: Topic) -> u64 {
@@ -102,10 +113,14 @@ impl FaultyLog {
     }
 
     /// Waits until that many appends to the topic were tried.
+    ///
+    /// # Panics
+    /// After [`crate::conformance::DEADLINE`].
     pub async fn offered(&self, topic: Topic, count: u64) {
         let mut changed = self.shared.changed.subscribe();
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = changed.wait_for(|_| self.offers(topic) >= count).await;
+        let waiting = changed.wait_for(|_| self.offers(topic) >= count);
+        let in_time = tokio::time::timeout(crate::conformance::DEADLINE, waiting).await.is_ok();
+        assert!(in_time, "the log was offered records {} times, not {count}", self.offers(topic));
     }
 
     /// How often somebody asked where a partition ends.
@@ -168,8 +183,13 @@ impl Log for FaultyLog {
         if fate == Appends::LostRecords {
             return unknown();
         }
-        let appended = self.inner.append(topic, records.clone()).await?;
-        self.shared.topics().entry(topic).or_default().taken.push(records);
+        let appended = spread(self.inner.append(topic, records.clone()).await?);
+        {
+            let mut topics = self.shared.topics();
+            let of = topics.entry(topic).or_default();
+            of.taken.push(records);
+            of.last = appended.last().copied().or(of.last);
+        }
         self.shared.tell();
         if fate == Appends::LostAnswer { unknown() } else { Ok(appended) }
     }
@@ -182,7 +202,11 @@ impl Log for FaultyLog {
         max_bytes: usize,
     ) -> Result<Chunk, ReadError> {
         self.shared.check_readable()?;
-        self.inner.read(topic, partition, from, max_bytes.min(self.shared.read_bytes.load(Ordering::SeqCst))).await
+        let max_bytes = max_bytes.min(self.shared.read_bytes.load(Ordering::SeqCst));
+        let read = self.inner.read(topic, partition, from.div_ceil(SPREAD), max_bytes).await;
+        let Chunk { mut records, next } = read.map_err(spread_error)?;
+        records.iter_mut().for_each(|record| record.offset *= SPREAD);
+        Ok(Chunk { records, next: (next * SPREAD).max(from) })
     }
 
     async fn extent(&self, topic: Topic, partition: Partition) -> Result<Extent, ReadError> {
@@ -190,19 +214,20 @@ impl Log for FaultyLog {
         // As long as a round trip, so that others come to ask meanwhile.
         tokio::task::yield_now().await;
         self.shared.check_readable()?;
-        self.inner.extent(topic, partition).await
+        let Extent { start, end } = self.inner.extent(topic, partition).await?;
+        Ok(Extent { start: start * SPREAD, end: end * SPREAD })
     }
 
     async fn position_at(&self, topic: Topic, partition: Partition, time_ms: i64) -> Result<Option<Offset>, ReadError> {
         self.shared.check_readable()?;
-        self.inner.position_at(topic, partition, time_ms).await
+        Ok(self.inner.position_at(topic, partition, time_ms).await?.map(|offset| offset * SPREAD))
     }
 
     async fn grown(&self, topic: Topic, partition: Partition, end: Offset, at_most: Duration) {
         let mut readable = self.shared.readable.subscribe();
         readable.borrow_and_update();
         tokio::select! {
-            () = self.inner.grown(topic, partition, end, at_most) => {}
+            () = self.inner.grown(topic, partition, end / SPREAD, at_most) => {}
             // As a connection that breaks: whoever waits comes back and asks.
             _ = readable.changed() => {}
         }
@@ -226,20 +251,56 @@ impl Consumer for FaultyConsumer {
         let mut readable = self.shared.readable.subscribe();
         self.shared.check_readable()?;
         tokio::select! {
-            delivery = self.inner.next() => delivery,
+            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(spread_error),
             _ = readable.wait_for(|readable| !readable) => Err(ReadError::Unavailable("pulled the plug".into())),
         }
     }
 
     fn start(&mut self, partition: Partition, from: Offset) {
-        self.inner.start(partition, from);
+        self.inner.start(partition, from.div_ceil(SPREAD));
     }
 
     fn pause(&mut self, partition: Partition, paused: bool) {
         self.inner.pause(partition, paused);
     }
 
-    async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
-        self.inner.commit(transaction).await
+    async fn commit(&mut self, mut transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
+        transaction.inputs.iter_mut().for_each(|(_, input)| input.next = input.next.div_ceil(SPREAD));
+        self.inner.commit(transaction).await.map(spread)
+    }
+}
+
+fn spread(mut appended: Vec<Appended>) -> Vec<Appended> {
+    appended.iter_mut().for_each(|one| one.offset *= SPREAD);
+    appended
+}
+
+fn spread_error(error: ReadError) -> ReadError {
+    match error {
+        ReadError::Truncated { topic, partition, from, start } => {
+            ReadError::Truncated { topic, partition, from: from * SPREAD, start: start * SPREAD }
+        }
+        ReadError::Regressed { topic, partition, from, end } => {
+            ReadError::Regressed { topic, partition, from: from * SPREAD, end: end * SPREAD }
+        }
+        ReadError::Damaged { topic, partition, offset, reason } => {
+            ReadError::Damaged { topic, partition, offset: offset * SPREAD, reason }
+        }
+        ReadError::Unavailable(reason) => ReadError::Unavailable(reason),
+    }
+}
+
+fn spread_delivery(delivery: Delivery) -> Delivery {
+    match delivery {
+        Delivery::Assigned { partition, committed } => Delivery::Assigned {
+            partition,
+            committed: committed.map(|committed| Committed { next: committed.next * SPREAD, ..committed }),
+        },
+        Delivery::Records { partition, mut records, next } => {
+            records.iter_mut().for_each(|record| record.offset *= SPREAD);
+            Delivery::Records { partition, records, next: next * SPREAD }
+        }
+        Delivery::End { partition, next } => Delivery::End { partition, next: next * SPREAD },
+        gone @ (Delivery::Revoked { .. } | Delivery::Lost { .. }) => gone,
     }
 }

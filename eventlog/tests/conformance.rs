@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use millrace_clock::ManualClock;
 use millrace_eventlog::conformance::{self, Rig, Topics};
 use millrace_eventlog::embedded::{EmbeddedLog, Options};
+use millrace_eventlog::faults::{FaultyLog, SPREAD};
 use millrace_eventlog::{Log, NewRecord, Offset, Partition, Topic, TopicSpec, Transaction};
 use tempfile::TempDir;
 
@@ -23,12 +24,14 @@ struct Embedded {
     clock: Arc<ManualClock>,
     options: Options,
     log: Option<Arc<EmbeddedLog>>,
+    /// Behind the wrapper that fails on demand.
+    wrapped: bool,
 }
 
 impl Embedded {
     fn new(options: Options) -> Self {
         let clock = ManualClock::at(1_750_000_000_000);
-        let mut rig = Self { folder: TempDir::new().unwrap(), clock, options, log: None };
+        let mut rig = Self { folder: TempDir::new().unwrap(), clock, options, log: None, wrapped: false };
         rig.open();
         rig
     }
@@ -46,7 +49,8 @@ impl Embedded {
 #[async_trait]
 impl Rig for Embedded {
     fn log(&self) -> Arc<dyn Log> {
-        self.embedded().clone()
+        let log = self.embedded().clone();
+        if self.wrapped { FaultyLog::over(log) } else { log }
     }
 
     fn topics(&self) -> Topics {
@@ -73,6 +77,7 @@ impl Rig for Embedded {
     }
 
     async fn trim(&self, topic: Topic, partition: Partition, before: Offset) {
+        let before = if self.wrapped { before.div_ceil(SPREAD) } else { before };
         self.embedded().trim(topic, partition, before).await.unwrap();
     }
 
@@ -85,19 +90,24 @@ impl Rig for Embedded {
     }
 }
 
-async fn all_checks(options: impl Fn() -> Options) {
+async fn all_checks(rig: impl Fn() -> Embedded) {
     for check in conformance::checks() {
         println!("{}", check.name);
-        check.run(Box::new(Embedded::new(options()))).await;
+        check.run(Box::new(rig())).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_log_passes_every_check() {
-    all_checks(Options::default).await;
+    all_checks(|| Embedded::new(Options::default())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_passes_them_too_when_every_read_comes_from_disk() {
-    all_checks(|| Options { tail_bytes: 0, ..Options::default() }).await;
+    all_checks(|| Embedded::new(Options { tail_bytes: 0, ..Options::default() })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrapper_that_fails_on_demand_passes_them_while_nothing_is_demanded() {
+    all_checks(|| Embedded { wrapped: true, ..Embedded::new(Options::default()) }).await;
 }

@@ -14,10 +14,11 @@ pub const RECOVERY_READ_BYTES: usize = 4 << 20;
 /// How many positions before the end the search for the last watermark record begins; doubled until it is found.
 pub const WATERMARK_SEARCH_STEP: u64 = 64;
 
-/// How often the last watermark record is read again while the group's position is ahead of it.
-pub const WATERMARK_READS_MAX: u32 = 100;
+/// How often the last watermark record is awaited while something else remembers a later position. Longer, all in all, than a
+/// transaction of a dead process may stay open.
+pub const WATERMARK_READS_MAX: u32 = 200;
 
-/// The pause between two such reads, at most (real time).
+/// The pause between two looks, at most (real time).
 pub const WATERMARK_READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// The pause before an aborted transaction, or a start that failed for the moment, is tried again (real time).
@@ -25,6 +26,9 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The shortest silence that is ticked, whatever is configured.
 pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// Seen events in memory, per partition: two generations of so many (about 45 bytes each). All others are in the local store.
+pub const SEEN_GENERATION_EVENTS: usize = 1 << 17;
 
 /// Tables of visitors and of seen events are split into this many parts (a power of two), so that neither growing nor
 /// sweeping one stops the fold for long. One part is swept per minute of log time.
@@ -36,11 +40,34 @@ pub const STORE_MEMTABLE_BYTES: u64 = 8 << 20;
 /// The local store's journals together, in bytes; also what a start after a crash has to read at most.
 pub const STORE_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
-/// The local store's block cache, in bytes. Small: it is read only at start.
-pub const STORE_CACHE_BYTES: u64 = 4 << 20;
+/// The local store's block cache, in bytes: filters and indices of the seen events that are not in memory.
+pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 
 /// The local store's background threads.
 pub const STORE_THREADS: usize = 1;
 
 /// How many partitions are asked for their settings at once.
 pub const SETTINGS_READS_AT_ONCE: usize = 16;
+
+/// Partitions that are recovered at once; others wait. Each reads up to `RECOVERY_READ_BYTES` at a time.
+pub const RECOVERIES_AT_ONCE: usize = 4;
+
+/// What the search for the last watermark record reads of the log at once, in bytes of values.
+pub const WATERMARK_READ_BYTES: usize = 512 << 10;
+
+/// The longest pause before something that did not work is tried again: pauses begin at `RETRY_PAUSE` and double (real time).
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a member of the group that is given no partition calls itself not ready (real time). The log has no word for
+/// "you own nothing".
+pub const ASSIGNMENT_WAIT: Duration = Duration::from_secs(10);
+
+/// A part of a snapshot is closed at this size, in bytes before compression. Three of them are in memory while one is taken,
+/// and one snapshot is taken at a time.
+pub const SNAPSHOT_PART_BYTES: usize = 8 << 20;
+
+/// The pause before a snapshot that failed is taken again.
+pub const SNAPSHOT_RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+/// For how much log time every hour's snapshot is kept; older ones are kept one a day.
+pub const SNAPSHOTS_HOURLY: Duration = Duration::from_secs(8 * 86_400);

@@ -4,44 +4,52 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use millrace_eventlog::{CommitError, Committed, Consumer, Delivery, Offset, Partition, Record, Transaction};
-use tokio::task::JoinSet;
+use millrace_eventlog::{Committed, Consumer, Delivery, Partition, ReadError};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{RETRY_PAUSE, TICK_INTERVAL_MIN, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX};
-use crate::metrics;
-use crate::owned::{Applied, Owned, Taken};
+use crate::limits::{ASSIGNMENT_WAIT, RETRY_PAUSE, RETRY_PAUSE_MAX, TICK_INTERVAL_MIN};
+use crate::owned::Owned;
 use crate::progress::Progress;
-use crate::recover::{RecoverError, off_thread, recover};
+use crate::recover::{Ground, RecoverError};
 use crate::run::{Interrupt, PART, Services};
 use crate::step::State;
-use crate::store::Store;
 use crate::ticks::Ticker;
+
+mod recoveries;
+mod snapshots;
+mod transaction;
+
+use recoveries::Recoveries;
+use snapshots::Snapshots;
+
+type Recovered = Result<State, RecoverError>;
 
 pub(crate) struct Member<'a> {
     services: &'a Services,
     progress: &'a Progress,
-    store: Store,
+    ground: Ground,
     consumer: Box<dyn Consumer>,
     owned: BTreeMap<Partition, Owned>,
-    recovering: BTreeMap<Partition, Recovery>,
-    recoveries: JoinSet<(Partition, Result<State, RecoverError>)>,
+    recoveries: Recoveries,
+    snapshots: Snapshots,
     ticker: Ticker,
     /// Ends when the open transaction is old enough; absent while there is none.
-    closes: Option<Pin<Box<tokio::time::Sleep>>>,
+    closes: Option<Pin<Box<Sleep>>>,
+    /// Ends when nobody needs to wait for an assignment any more; absent once something of ours was delivered.
+    joining: Option<Pin<Box<Sleep>>>,
+    /// The log could not be read: when it is asked again, and why.
+    unreadable: Option<Unreadable>,
+    /// The pause after the next aborted transaction.
+    abort_pause: Duration,
     /// Partitions that hold a record of a later release, and what it is.
     too_new: BTreeMap<Partition, String>,
 }
 
-/// A recovery on its way. One at a time per partition, as it writes to the store: what happens to the partition meanwhile
-/// waits for its end.
-enum Recovery {
-    /// Its state will be used.
-    Wanted,
-    /// The partition went away.
-    Unwanted,
-    /// The partition went away and came back, with this group position: recover it again.
-    Again(Option<Committed>),
+struct Unreadable {
+    asked_again: Pin<Box<Sleep>>,
+    pause: Duration,
+    reason: String,
 }
 
 enum Next {
@@ -49,33 +57,40 @@ enum Next {
     Close,
     Ticked,
     Tick,
-    Recovered(Partition, Box<Result<State, RecoverError>>),
-    Delivered(Delivery),
+    Joined,
+    Recovered(Partition, Box<Recovered>),
+    Snapshot,
+    Delivered(Result<Delivery, ReadError>),
 }
 
 impl<'a> Member<'a> {
     pub(crate) fn new(
         services: &'a Services,
         progress: &'a Progress,
-        store: Store,
+        ground: Ground,
         consumer: Box<dyn Consumer>,
     ) -> Self {
+        let snapshots = Snapshots::new(ground.shelf.clone(), services.config.raw_retention);
         Self {
             services,
             progress,
-            store,
             consumer,
             owned: BTreeMap::new(),
-            recovering: BTreeMap::new(),
-            recoveries: JoinSet::new(),
+            recoveries: Recoveries::new(ground.clone()),
+            snapshots,
             ticker: Ticker::new(services.log.clone(), services.clock.clone()),
+            ground,
             closes: None,
+            joining: Some(Box::pin(tokio::time::sleep(ASSIGNMENT_WAIT))),
+            unreadable: None,
+            abort_pause: RETRY_PAUSE,
             too_new: BTreeMap::new(),
         }
     }
 
     /// Works until `stop` (then what was taken is committed), or until something must be started again.
     pub(crate) async fn live(mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
+        self.report();
         loop {
             match self.next(stop).await? {
                 Next::Stop => {
@@ -87,8 +102,14 @@ impl<'a> Member<'a> {
                 }
                 Next::Ticked => {}
                 Next::Tick => self.tick(),
+                Next::Joined => self.joined(),
                 Next::Recovered(partition, state) => self.recovered(partition, *state)?,
-                Next::Delivered(delivery) => self.deliver(delivery).await?,
+                Next::Snapshot => self.start_snapshot()?,
+                Next::Delivered(Ok(delivery)) => {
+                    self.readable();
+                    self.deliver(delivery).await?;
+                }
+                Next::Delivered(Err(wrong)) => self.unreadable(wrong)?,
             }
         }
     }
@@ -102,23 +123,26 @@ impl<'a> Member<'a> {
                 None => std::future::pending().await,
             }
         };
-        let close = async {
-            match &mut self.closes {
-                Some(closes) => closes.await,
-                None => std::future::pending().await,
+        let (consumer, unreadable) = (&mut self.consumer, &mut self.unreadable);
+        let delivery = async {
+            if let Some(unreadable) = unreadable {
+                unreadable.asked_again.as_mut().await;
             }
+            consumer.next().await
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(Next::Stop),
-            () = close => Ok(Next::Close),
+            () = ended(&mut self.closes) => Ok(Next::Close),
             () = self.ticker.finished() => Ok(Next::Ticked),
-            Some(recovered) = self.recoveries.join_next() => match recovered {
+            recovered = self.recoveries.next() => match recovered {
                 Ok((partition, state)) => Ok(Next::Recovered(partition, Box::new(state))),
                 Err(broken) => Err(Interrupt::Again(broken.to_string())),
             },
             () = tick => Ok(Next::Tick),
-            delivery = self.consumer.next() => Ok(Next::Delivered(delivery?)),
+            () = self.snapshots.finished(&**clock) => Ok(Next::Snapshot),
+            delivery = delivery => Ok(Next::Delivered(delivery)),
+            () = ended(&mut self.joining) => Ok(Next::Joined),
         }
     }
 
@@ -127,7 +151,8 @@ impl<'a> Member<'a> {
         if !self.ticker.is_idle() {
             return None;
         }
-        let longest_silent = self.ticked().map(|owned| owned.last_heard).min()?;
+        let longest_silent =
+            self.owned.values().filter(|owned| owned.is_ticked()).map(|owned| owned.last_heard).min()?;
         let due = longest_silent + self.tick_interval();
         Some(due.saturating_sub(self.services.clock.elapsed()))
     }
@@ -136,16 +161,12 @@ impl<'a> Member<'a> {
         self.services.config.tick_interval.max(TICK_INTERVAL_MIN)
     }
 
-    fn ticked(&self) -> impl Iterator<Item = &Owned> {
-        self.owned.values().filter(|owned| !owned.stopped)
-    }
-
     fn tick(&mut self) {
         let now = self.services.clock.elapsed();
         // Those that are nearly due go along, so that rounds, and the transactions they make, do not drift apart.
         let nearly = self.tick_interval() * 3 / 4;
         let mut due = Vec::new();
-        for owned in self.owned.values_mut().filter(|owned| !owned.stopped && owned.last_heard + nearly <= now) {
+        for owned in self.owned.values_mut().filter(|owned| owned.is_ticked() && owned.last_heard + nearly <= now) {
             owned.last_heard = now;
             due.push(owned.partition);
         }
@@ -154,11 +175,36 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// The log is away, for minutes perhaps: what is in memory is as true as before, and waits.
+    fn unreadable(&mut self, wrong: ReadError) -> Result<(), Interrupt> {
+        let ReadError::Unavailable(reason) = wrong else { return Err(wrong.into()) };
+        let pause = self.unreadable.as_ref().map_or(RETRY_PAUSE, |before| (before.pause * 2).min(RETRY_PAUSE_MAX));
+        self.unreadable = Some(Unreadable { asked_again: Box::pin(tokio::time::sleep(pause)), pause, reason });
+        self.report();
+        Ok(())
+    }
+
+    fn readable(&mut self) {
+        if self.unreadable.take().is_some() {
+            self.report();
+        }
+    }
+
+    fn joined(&mut self) {
+        if self.joining.take().is_some() {
+            self.report();
+        }
+    }
+
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), Interrupt> {
         match delivery {
             Delivery::Assigned { partition, committed } => self.assigned(partition, committed),
-            Delivery::Records { partition, records, next } => self.take(partition, &records, next).await?,
+            Delivery::Records { partition, records, next } => {
+                self.joined();
+                self.take(partition, &records, next).await?;
+            }
             Delivery::End { partition, .. } => {
+                self.joined();
                 if let Some(owned) = self.owned.get_mut(&partition) {
                     owned.at_end = true;
                 }
@@ -178,28 +224,11 @@ impl<'a> Member<'a> {
 
     fn assigned(&mut self, partition: Partition, committed: Option<Committed>) {
         self.drop_partition(partition);
-        match self.recovering.get_mut(&partition) {
-            Some(recovery) => *recovery = Recovery::Again(committed),
-            None => self.recover(partition, committed),
-        }
+        self.recoveries.want(partition, committed);
         self.report();
     }
 
-    fn recover(&mut self, partition: Partition, committed: Option<Committed>) {
-        let (log, store) = (self.services.log.clone(), self.store.clone());
-        self.recoveries.spawn(async move { (partition, recover(log, store, partition, committed).await) });
-        self.recovering.insert(partition, Recovery::Wanted);
-    }
-
-    fn recovered(&mut self, partition: Partition, state: Result<State, RecoverError>) -> Result<(), Interrupt> {
-        match self.recovering.remove(&partition) {
-            Some(Recovery::Wanted) => {}
-            Some(Recovery::Again(committed)) => {
-                self.recover(partition, committed);
-                return Ok(());
-            }
-            Some(Recovery::Unwanted) | None => return Ok(()),
-        }
+    fn recovered(&mut self, partition: Partition, state: Recovered) -> Result<(), Interrupt> {
         match state {
             Ok(state) => {
                 let head = state.head();
@@ -208,6 +237,7 @@ impl<'a> Member<'a> {
                 self.consumer.start(partition, owned.folded());
                 self.progress.set(partition, owned.progress());
                 self.owned.insert(partition, owned);
+                self.start_snapshot()?;
             }
             Err(RecoverError::Newer(newer)) => {
                 self.consumer.pause(partition, true);
@@ -220,9 +250,8 @@ impl<'a> Member<'a> {
     }
 
     fn drop_partition(&mut self, partition: Partition) {
-        if let Some(recovery) = self.recovering.get_mut(&partition) {
-            *recovery = Recovery::Unwanted;
-        }
+        self.recoveries.unwant(partition);
+        self.snapshots.forget(partition);
         self.owned.remove(&partition);
         self.too_new.remove(&partition);
         self.progress.remove(partition);
@@ -232,103 +261,15 @@ impl<'a> Member<'a> {
         self.report();
     }
 
-    async fn take(&mut self, partition: Partition, records: &[Record], next: Offset) -> Result<(), Interrupt> {
-        let now = self.services.clock.elapsed();
-        for record in records {
-            loop {
-                let Some(owned) = self.owned.get_mut(&partition).filter(|owned| !owned.stopped) else { return Ok(()) };
-                owned.last_heard = now;
-                owned.at_end = false;
-                match owned.take(record) {
-                    Ok(Taken::Folded) => break,
-                    Ok(Taken::Full) => {
-                        if !self.commit().await? {
-                            // The partition starts again from its last committed position.
-                            return Ok(());
-                        }
-                    }
-                    Err(newer) => {
-                        owned.stopped = true;
-                        self.consumer.pause(partition, true);
-                        self.too_new.insert(partition, newer.to_string());
-                        self.report();
-                        return Ok(());
-                    }
-                }
-            }
-            if self.closes.is_none() {
-                self.closes = Some(Box::pin(tokio::time::sleep(TRANSACTION_AGE_MAX)));
-            }
+    /// Takes the snapshot that is due, if one is. The store holds exactly what was committed: no write to a partition of ours
+    /// is on its way.
+    fn start_snapshot(&mut self) -> Result<(), Interrupt> {
+        let heads = self.owned.values().map(|owned| (owned.partition, owned.head()));
+        if let Some(partition) = self.snapshots.due(heads, self.services.clock.elapsed())
+            && let Some(view) = self.ground.store.view(partition)?
+        {
+            self.snapshots.start(partition, view);
         }
-        if let Some(owned) = self.owned.get_mut(&partition) {
-            owned.taken_to(next);
-        }
-        if self.owned.values().map(Owned::open_bytes).sum::<usize>() >= TRANSACTION_BYTES_MAX {
-            self.commit().await?;
-        }
-        Ok(())
-    }
-
-    /// Commits the open transaction, if there is one. False: it was aborted, and its partitions start again.
-    async fn commit(&mut self) -> Result<bool, Interrupt> {
-        self.closes = None;
-        let mut transaction = Transaction::default();
-        for owned in self.owned.values() {
-            owned.add_to(&mut transaction);
-        }
-        if transaction.inputs.is_empty() {
-            return Ok(true);
-        }
-        match self.consumer.commit(transaction).await {
-            Ok(_) => {
-                self.apply().await?;
-                self.report();
-                Ok(true)
-            }
-            Err(CommitError::Aborted(reason)) => {
-                self.start_over(&reason);
-                tokio::time::sleep(RETRY_PAUSE).await;
-                Ok(false)
-            }
-            Err(CommitError::Fenced { partitions, reason }) => {
-                tracing::warn!(?partitions, reason, "partitions belong to another member by now");
-                for partition in partitions {
-                    self.drop_partition(partition);
-                }
-                self.start_over(&reason);
-                Ok(false)
-            }
-        }
-    }
-
-    /// The open transaction never was: back to the last committed positions.
-    fn start_over(&mut self, reason: &str) {
-        ::metrics::counter!(metrics::ABORTED).increment(1);
-        self.services.readiness.report(PART, Err(format!("a transaction was aborted: {reason}")));
-        for owned in self.owned.values_mut().filter(|owned| owned.is_open()) {
-            owned.discard();
-            self.consumer.start(owned.partition, owned.folded());
-        }
-    }
-
-    /// The log has the transaction: now the state has it, and then the store.
-    async fn apply(&mut self) -> Result<(), Interrupt> {
-        let mut applied = Vec::new();
-        for owned in self.owned.values_mut() {
-            if let Some(change) = owned.apply() {
-                self.progress.set(owned.partition, owned.progress());
-                metrics::measure(owned, &change, self.services.clock.now_ms());
-                applied.push((owned.partition, change));
-            }
-        }
-        let store = self.store.clone();
-        off_thread(move || {
-            for (partition, Applied { changes, swept, .. }) in applied {
-                store.commit(partition, changes, swept)?;
-            }
-            Ok(())
-        })
-        .await?;
         Ok(())
     }
 
@@ -337,11 +278,23 @@ impl<'a> Member<'a> {
             self.too_new.iter().map(|(partition, reason)| format!("raw/{partition}: {reason}")).collect();
         let state = if !too_new.is_empty() {
             Err(too_new.join("; "))
-        } else if self.recovering.is_empty() {
-            Ok(())
+        } else if let Some(unreadable) = &self.unreadable {
+            Err(unreadable.reason.clone())
+        } else if let Some(waiting) = self.recoveries.waiting() {
+            Err(waiting)
+        } else if self.joining.is_some() {
+            Err("waiting for partitions of the group".to_owned())
         } else {
-            Err(format!("folding {} partitions from their last stored state", self.recovering.len()))
+            Ok(())
         };
         self.services.readiness.report(PART, state);
+    }
+}
+
+/// Returns once the pause has ended; never, if there is none.
+async fn ended(pause: &mut Option<Pin<Box<Sleep>>>) {
+    match pause {
+        Some(pause) => pause.await,
+        None => std::future::pending().await,
     }
 }

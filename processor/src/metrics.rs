@@ -26,6 +26,14 @@ pub(crate) const ASSIGNMENTS_DROPPED: &str = "millrace_processor_assignments_dro
 pub(crate) const ABORTED: &str = "millrace_processor_transactions_aborted_total";
 /// Counter, no labels: ticks the log did not take.
 pub(crate) const TICKS_FAILED: &str = "millrace_processor_ticks_failed_total";
+/// Counter, no labels: snapshots in the object store.
+pub(crate) const SNAPSHOTS: &str = "millrace_processor_snapshots_total";
+/// Counter, no labels: snapshots that could not be taken, to be tried again.
+pub(crate) const SNAPSHOTS_FAILED: &str = "millrace_processor_snapshots_failed_total";
+/// Counter, no labels: snapshots that were of no use when they were needed.
+pub(crate) const SNAPSHOTS_SKIPPED: &str = "millrace_processor_snapshots_skipped_total";
+/// Gauge: log time of the newest snapshot, in seconds since 1970.
+pub(crate) const SNAPSHOT_TIME: &str = "millrace_processor_snapshot_log_time_seconds";
 
 /// Reports a committed transaction.
 pub(crate) fn measure(owned: &Owned, change: &Applied, now_ms: i64) {

@@ -7,9 +7,11 @@ use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::{EnrichedRecord, Watermark, enriched_record};
 use millrace_schemas::topics;
 
+use crate::contradiction::Contradiction;
 use crate::limits::TRANSACTION_BYTES_MAX;
 use crate::progress::PartitionProgress;
-use crate::step::{Body, Changes, Counts, Input, Newer, Outcomes, Overlay, State, Swept, fold, release};
+use crate::recover::settings_first;
+use crate::step::{Body, Changes, Counts, Head, Input, Newer, Outcomes, Overlay, State, Swept, fold, release};
 
 const ENRICHED: Topic = Topic(topics::ENRICHED);
 
@@ -42,6 +44,16 @@ pub(crate) enum Taken {
     Full,
 }
 
+/// Why a record was not taken.
+pub(crate) enum Refused {
+    /// It was written by a later release.
+    Newer(Newer),
+    /// It cannot be where it is.
+    Wrong(Contradiction),
+    /// The state it meets cannot be read.
+    Unreadable(String),
+}
+
 /// What a committed transaction means for the store and the metrics.
 pub(crate) struct Applied {
     pub(crate) changes: Changes,
@@ -61,6 +73,15 @@ impl Owned {
         self.state.head().folded
     }
 
+    pub(crate) fn head(&self) -> &Head {
+        self.state.head()
+    }
+
+    /// Whether the passing of time is of interest: not before the settings, which come first, nor once it has stopped.
+    pub(crate) fn is_ticked(&self) -> bool {
+        !self.stopped && self.head().settings.version > 0
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
@@ -76,8 +97,8 @@ impl Owned {
     }
 
     /// Takes a record into the open transaction.
-    pub(crate) fn take(&mut self, record: &Record) -> Result<Taken, Newer> {
-        let input = Input::read(record)?;
+    pub(crate) fn take(&mut self, record: &Record, log_id: &str) -> Result<Taken, Refused> {
+        let input = Input::read(record).map_err(Refused::Newer)?;
         let open = self.open.get_or_insert_with(|| Open {
             overlay: Overlay::on(&self.state),
             outcomes: Outcomes::default(),
@@ -85,6 +106,7 @@ impl Owned {
             bytes: 0,
             only_ticks: true,
         });
+        settings_first(log_id, self.partition, open.overlay.head(), &input).map_err(Refused::Wrong)?;
         if !release(&self.state, &mut open.overlay, &input, &mut open.outcomes, TRANSACTION_BYTES_MAX) {
             return Ok(Taken::Full);
         }
@@ -92,6 +114,7 @@ impl Owned {
         open.bytes += record.value.len();
         open.only_ticks &= matches!(input.body, Body::Tick);
         fold(&self.state, &mut open.overlay, input, &mut open.outcomes, Offset::MIN);
+        open.overlay.is_whole().map_err(Refused::Unreadable)?;
         Ok(Taken::Folded)
     }
 

@@ -1,34 +1,59 @@
 //! Where a partition was left: its state, folded to exactly where the last committed transaction ended.
 //!
 //! The only witness is the last watermark record in the enriched partition. Recovery takes whatever the local store holds
-//! (which is never further), folds raw up to *folded* without emitting anything, and holds exactly the conversions from
-//! *released* to *folded*: it believes the record and never its own arithmetic, so that another grace, or another release's
-//! idea of what was due, loses and doubles nothing.
+//! (which is never further), or the newest snapshot that is not further, folds raw up to *folded* without emitting anything,
+//! and holds exactly the conversions from *released* to *folded*: it believes the record and never its own arithmetic, so that
+//! another grace, or another release's idea of what was due, loses and doubles nothing.
 
 use std::sync::Arc;
 
 use millrace_eventlog::{Committed, Log, Offset, Partition, ReadError, Topic};
-use millrace_schemas::codec::Versioned;
-use millrace_schemas::enriched::{EnrichedRecord, Watermark, enriched_record};
+use millrace_schemas::enriched::Watermark;
+use millrace_schemas::layout::SnapshotName;
 use millrace_schemas::settings::defaults;
 use millrace_schemas::topics;
 
-use crate::limits::{RECOVERY_READ_BYTES, WATERMARK_READ_PAUSE, WATERMARK_READS_MAX, WATERMARK_SEARCH_STEP};
+use crate::contradiction::{Contradiction, Witness};
+use crate::limits::RECOVERY_READ_BYTES;
+use crate::snapshot::{Restored, Shelf, SnapshotError, restore};
 use crate::step::{Changes, Input, Newer, Outcomes, Overlay, State, fold};
 use crate::store::{Store, StoreError};
 
+mod checks;
+mod watermark;
+
+pub(crate) use checks::{holds_records, settings_first};
+pub use watermark::last_committed;
+pub(crate) use watermark::last_watermark;
+
+use checks::{is_the_log_that_was_folded, reaches_back_to, untouched};
+use watermark::settled_watermark;
+
 const RAW: Topic = Topic(topics::RAW);
-const ENRICHED: Topic = Topic(topics::ENRICHED);
+
+/// What recovery works with.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Store,
+    pub(crate) shelf: Shelf,
+}
 
 /// Why a partition could not be recovered, by what happens next.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecoverError {
     /// Log and state contradict each other, or something is missing: a person must look.
     #[error("{0}")]
-    Stop(String),
+    Stop(#[from] Contradiction),
+    /// Reading the log is of no use any more: a person must look.
+    #[error("{0}")]
+    Log(#[source] ReadError),
     /// It may work later.
     #[error("{0}")]
     Later(String),
+    /// The local store has to be opened again first.
+    #[error("{0}")]
+    Reopen(String),
     /// This release is too old for the partition.
     #[error(transparent)]
     Newer(#[from] Newer),
@@ -38,9 +63,7 @@ impl From<ReadError> for RecoverError {
     fn from(source: ReadError) -> Self {
         match source {
             ReadError::Unavailable(_) => Self::Later(source.to_string()),
-            ReadError::Truncated { .. } | ReadError::Regressed { .. } | ReadError::Damaged { .. } => {
-                Self::Stop(source.to_string())
-            }
+            ReadError::Truncated { .. } | ReadError::Regressed { .. } | ReadError::Damaged { .. } => Self::Log(source),
         }
     }
 }
@@ -48,8 +71,20 @@ impl From<ReadError> for RecoverError {
 impl From<StoreError> for RecoverError {
     fn from(source: StoreError) -> Self {
         match source {
-            StoreError::OtherLog { .. } => Self::Stop(source.to_string()),
-            StoreError::Failed(_) | StoreError::Damaged(_) => Self::Later(source.to_string()),
+            StoreError::OtherLog { stored, here } => Self::Stop(Contradiction::StateOfOtherLog { stored, here }),
+            StoreError::Failed(_) | StoreError::Damaged(_) => Self::Reopen(source.to_string()),
+        }
+    }
+}
+
+impl From<SnapshotError> for RecoverError {
+    fn from(source: SnapshotError) -> Self {
+        match source {
+            SnapshotError::Local(local) => local.into(),
+            SnapshotError::OtherLog { key, stored, here } => {
+                Self::Stop(Contradiction::SnapshotOfOtherLog { key, stored, here })
+            }
+            SnapshotError::ObjectStore(_) | SnapshotError::Damaged(_) => Self::Later(source.to_string()),
         }
     }
 }
@@ -64,193 +99,145 @@ pub(crate) async fn off_thread<T: Send + 'static>(
 }
 
 /// The state of a partition at the end of its last committed transaction. `group`: the group's committed position, which
-/// may be ahead of what can be read for a moment.
+/// may be ahead of what can be read for a moment, and may be missing or outdated for ever.
 pub(crate) async fn recover(
-    log: Arc<dyn Log>,
-    store: Store,
+    ground: Ground,
     partition: Partition,
     group: Option<Committed>,
 ) -> Result<State, RecoverError> {
-    let watermark = settled_watermark(&*log, partition, group).await?;
-    let loading = store.clone();
-    let stored = off_thread(move || loading.load(partition)).await?;
-    match (watermark, stored) {
-        (None, None) => untouched(&*log, partition).await,
-        (None, Some(stored)) => Err(RecoverError::Stop(format!(
-            "the local state is folded to {} of {RAW}/{partition}, but {ENRICHED}/{partition} holds no watermark record: \
-             the log lost records or is another log",
-            stored.head().folded
-        ))),
-        (Some(watermark), Some(stored)) if stored.head().folded > watermark.folded => Err(RecoverError::Stop(format!(
-            "the local state is folded to {} of {RAW}/{partition}, but the last watermark record says {}: the log lost \
-             records or is another log",
-            stored.head().folded,
-            watermark.folded
-        ))),
-        (Some(watermark), Some(stored)) => catch_up(&*log, store, partition, stored, &watermark).await,
-        (Some(watermark), None) => {
-            begins_at_zero(&*log, RAW, partition).await?;
-            catch_up(&*log, store, partition, fresh(), &watermark).await
+    let Ground { log, store, .. } = &ground;
+    let looking = store.clone();
+    let local = off_thread(move || looking.folded(partition)).await?;
+    let group = group.map(|group| (Witness::Group, group.next));
+    let watermark = settled_watermark(&**log, partition, group.clone(), true).await?;
+    // The group's position comes with the transaction: where it was seen, no commit is on its way any more.
+    let patience = group.is_none();
+    let local_witness = local.map(|folded| (Witness::LocalState, folded));
+    let watermark = confirm(&ground, partition, watermark, local_witness, patience).await?;
+    let folded = watermark.as_ref().map(|watermark| watermark.folded);
+    if let Some(watermark) = watermark.as_ref().filter(|_| local == folded)
+        && let Some(state) = load(store, partition).await?
+    {
+        is_the_log_that_was_folded(&**log, partition, state.head()).await?;
+        return catch_up(&ground, partition, state, watermark).await;
+    }
+    let names = match ground.shelf.names(partition).await {
+        Ok(names) => names,
+        Err(wrong) if local.is_some() && reaches_back_to(&**log, partition, local.unwrap_or(0)).await.is_ok() => {
+            tracing::warn!(partition, %wrong, "snapshots cannot be listed: going on from the local state");
+            Vec::new()
         }
+        Err(wrong) => return Err(SnapshotError::from(wrong).into()),
+    };
+    let newest = names.last().map(|name| (Witness::Snapshot(ground.shelf.key(partition, name)), name.folded));
+    let watermark = confirm(&ground, partition, watermark, newest, patience).await?;
+    let Some(watermark) = watermark else {
+        untouched(&**log, partition).await?;
+        return fresh(store, partition).await;
+    };
+    let state = start_of(&ground, partition, &names, &watermark, local).await?;
+    catch_up(&ground, partition, state, &watermark).await
+}
+
+/// The watermark record, read again where `witness` remembers more.
+async fn confirm(
+    ground: &Ground,
+    partition: Partition,
+    watermark: Option<Watermark>,
+    witness: Option<(Witness, Offset)>,
+    patience: bool,
+) -> Result<Option<Watermark>, RecoverError> {
+    let recorded = watermark.as_ref().map_or(0, |watermark| watermark.folded);
+    match witness {
+        Some((witness, folded)) if folded > recorded => {
+            settled_watermark(&*ground.log, partition, Some((witness, folded)), patience).await
+        }
+        _ => Ok(watermark),
     }
 }
 
-/// A state without records. Its settings give way to the partition's first record.
-fn fresh() -> State {
+/// The newest state at or before the watermark record that there is: a snapshot's, the local store's, or none.
+async fn start_of(
+    ground: &Ground,
+    partition: Partition,
+    names: &[SnapshotName],
+    watermark: &Watermark,
+    local: Option<Offset>,
+) -> Result<State, RecoverError> {
+    let Ground { log, store, shelf } = ground;
+    if let Restored::From(name, state) = restore(shelf, store, partition, names, watermark.folded, local).await? {
+        tracing::info!(partition, snapshot = %name, "starting from a snapshot");
+        reaches_back_to(&**log, partition, name.folded).await?;
+        return Ok(*state);
+    }
+    if local.is_some()
+        && let Some(state) = load(store, partition).await?
+    {
+        reaches_back_to(&**log, partition, state.head().folded).await?;
+        return Ok(state);
+    }
+    reaches_back_to(&**log, partition, 0).await?;
+    fresh(store, partition).await
+}
+
+async fn load(store: &Store, partition: Partition) -> Result<Option<State>, RecoverError> {
+    let store = store.clone();
+    Ok(off_thread(move || store.load(partition)).await?)
+}
+
+/// A state without records, and a store without leavings. Its settings give way to the partition's first record.
+async fn fresh(store: &Store, partition: Partition) -> Result<State, RecoverError> {
+    let clearing = store.clone();
+    off_thread(move || clearing.clear(partition)).await?;
     let mut settings = defaults();
     settings.version = 0;
-    State::new(settings)
-}
-
-/// Nothing was ever committed: right only for a log that holds nothing and still reaches back to its beginning.
-async fn untouched(log: &dyn Log, partition: Partition) -> Result<State, RecoverError> {
-    begins_at_zero(log, RAW, partition).await?;
-    begins_at_zero(log, ENRICHED, partition).await?;
-    if holds_records(log, ENRICHED, partition).await? {
-        return Err(RecoverError::Stop(format!(
-            "{ENRICHED}/{partition} holds records but no watermark record: they are not this processor's"
-        )));
-    }
-    Ok(fresh())
-}
-
-async fn begins_at_zero(log: &dyn Log, topic: Topic, partition: Partition) -> Result<(), RecoverError> {
-    let start = log.extent(topic, partition).await?.start;
-    if start == 0 {
-        return Ok(());
-    }
-    Err(RecoverError::Stop(format!(
-        "{topic}/{partition} begins at offset {start}: the records before it are gone, and there is no local state that \
-         has them folded"
-    )))
-}
-
-/// Whether a partition holds any record. Positions are not dense: an end above the start proves nothing.
-pub(crate) async fn holds_records(log: &dyn Log, topic: Topic, partition: Partition) -> Result<bool, ReadError> {
-    let extent = log.extent(topic, partition).await?;
-    let mut from = extent.start;
-    while from < extent.end {
-        let chunk = log.read(topic, partition, from, 1).await?;
-        if !chunk.records.is_empty() {
-            return Ok(true);
-        }
-        if chunk.next <= from {
-            break;
-        }
-        from = chunk.next;
-    }
-    Ok(false)
-}
-
-/// The last watermark record, once it is not behind the group's position any more: where it is, a commit is still on its
-/// way into the partition.
-async fn settled_watermark(
-    log: &dyn Log,
-    partition: Partition,
-    group: Option<Committed>,
-) -> Result<Option<Watermark>, RecoverError> {
-    let committed = group.map_or(0, |group| group.next);
-    for _ in 0..WATERMARK_READS_MAX {
-        let end = log.extent(ENRICHED, partition).await?.end;
-        let watermark = last_watermark(log, partition).await?;
-        if watermark.as_ref().map_or(0, |watermark| watermark.folded) >= committed {
-            return Ok(watermark);
-        }
-        log.grown(ENRICHED, partition, end, WATERMARK_READ_PAUSE).await;
-    }
-    Err(RecoverError::Stop(format!(
-        "the group has committed {RAW}/{partition} to {committed}, but no watermark record in {ENRICHED}/{partition} says so"
-    )))
-}
-
-/// How far a partition is, told by the log alone, whoever owns it: its last watermark record.
-///
-/// # Errors
-/// The partition cannot be read, or a record of it; as a text for people.
-pub async fn last_committed(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, String> {
-    last_watermark(log, partition).await.map_err(|error| error.to_string())
-}
-
-/// The last watermark record of a partition, sought from the end in steps that double.
-pub(crate) async fn last_watermark(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, RecoverError> {
-    let extent = log.extent(ENRICHED, partition).await?;
-    let (mut to, mut step) = (extent.end, WATERMARK_SEARCH_STEP);
-    while to > extent.start {
-        let from = to.saturating_sub(step).max(extent.start);
-        if let Some(found) = last_watermark_within(log, partition, from, to).await? {
-            return Ok(Some(found));
-        }
-        (to, step) = (from, step.saturating_mul(2));
-    }
-    Ok(None)
-}
-
-async fn last_watermark_within(
-    log: &dyn Log,
-    partition: Partition,
-    mut from: Offset,
-    to: Offset,
-) -> Result<Option<Watermark>, RecoverError> {
-    let mut last = None;
-    while from < to {
-        let chunk = log.read(ENRICHED, partition, from, RECOVERY_READ_BYTES).await?;
-        for record in chunk.records.iter().filter(|record| record.offset < to) {
-            let read = EnrichedRecord::from_versioned(record.version, record.value.clone());
-            match read.map(|read| read.body) {
-                Ok(Some(enriched_record::Body::Watermark(watermark))) => last = Some(watermark),
-                Ok(_) => {}
-                Err(wrong) => {
-                    let offset = record.offset;
-                    return Err(RecoverError::Stop(format!("{ENRICHED}/{partition} offset {offset}: {wrong}")));
-                }
-            }
-        }
-        if chunk.next <= from {
-            break;
-        }
-        from = chunk.next;
-    }
-    Ok(last)
+    let mut state = State::new(settings);
+    state.rest_on(store.below(partition));
+    Ok(state)
 }
 
 /// Folds raw from where the state is to where the watermark record says.
 async fn catch_up(
-    log: &dyn Log,
-    store: Store,
+    ground: &Ground,
     partition: Partition,
     mut state: State,
     watermark: &Watermark,
 ) -> Result<State, RecoverError> {
-    while state.head().folded < watermark.folded {
+    let Ground { log, store, .. } = ground;
+    let log_id = || log.id().to_owned();
+    let folded = watermark.folded;
+    while state.head().folded < folded {
         let from = state.head().folded;
+        let end = log.extent(RAW, partition).await?.end;
+        let ends = Contradiction::RawEnds { log_id: log_id(), partition, end, folded };
+        if end < folded {
+            return Err(ends.into());
+        }
         let chunk = log.read(RAW, partition, from, RECOVERY_READ_BYTES).await?;
         if chunk.next <= from {
-            return Err(RecoverError::Stop(format!(
-                "{RAW}/{partition} ends at {from}, but {} was folded once: the log lost records",
-                watermark.folded
-            )));
+            return Err(ends.into());
         }
         let mut overlay = Overlay::on(&state);
-        for record in chunk.records.iter().filter(|record| record.offset < watermark.folded) {
+        for record in chunk.records.iter().filter(|record| record.offset < folded) {
+            let input = Input::read(record)?;
+            settings_first(log.id(), partition, overlay.head(), &input)?;
             // Its outcomes were committed; so these are dropped.
-            fold(&state, &mut overlay, Input::read(record)?, &mut Outcomes::default(), watermark.released);
+            fold(&state, &mut overlay, input, &mut Outcomes::default(), watermark.released);
+            overlay.is_whole().map_err(RecoverError::Reopen)?;
         }
-        overlay.folded_to(chunk.next.min(watermark.folded));
+        overlay.folded_to(chunk.next.min(folded));
         let changes = Changes::of(&state, &overlay);
         let swept = state.apply(overlay);
         let writing = store.clone();
         off_thread(move || writing.commit(partition, changes, swept)).await?;
     }
     if state.head().log_time_ms != watermark.log_time_ms {
-        return Err(RecoverError::Stop(format!(
-            "{RAW}/{partition} folded to {} gives log time {}, but it was {} once: it is another log",
-            watermark.folded,
-            state.head().log_time_ms,
-            watermark.log_time_ms
-        )));
+        let (here_ms, recorded_ms) = (state.head().log_time_ms, watermark.log_time_ms);
+        let log_id = log_id();
+        return Err(Contradiction::OtherRecords { log_id, partition, folded, here_ms, recorded_ms }.into());
     }
     state.drop_released(watermark.released);
-    let released = watermark.released;
+    let (released, store) = (watermark.released, store.clone());
     off_thread(move || store.drop_released(partition, released)).await?;
     Ok(state)
 }

@@ -8,12 +8,15 @@ use millrace_clock::SharedClock;
 use millrace_eventlog::{Log, ReadError, Topic};
 use millrace_schemas::topics;
 use millrace_telemetry::Readiness;
+use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::contradiction::Contradiction;
 use crate::limits::RETRY_PAUSE;
 use crate::member::Member;
 use crate::progress::Progress;
-use crate::recover::{RecoverError, off_thread};
+use crate::recover::{Ground, RecoverError, off_thread};
+use crate::snapshot::Shelf;
 use crate::store::{Store, StoreError};
 
 /// The name of the group that shares the raw topic.
@@ -30,6 +33,8 @@ pub struct Services {
     pub clock: SharedClock,
     /// The folder of the local state. May be lost; is made if it is not there.
     pub state_dir: PathBuf,
+    /// Where snapshots go, and where the state is taken from when the folder is lost.
+    pub store: Arc<dyn ObjectStore>,
     /// How it runs.
     pub config: Config,
     /// Where it says that it cannot go on.
@@ -41,11 +46,13 @@ pub struct Services {
 pub struct Config {
     /// How long a partition may be silent before it is ticked.
     pub tick_interval: Duration,
+    /// How long raw records are kept: no state from before then is of use to anybody.
+    pub raw_retention: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { tick_interval: Duration::from_secs(5) }
+        Self { tick_interval: Duration::from_secs(5), raw_retention: Duration::from_secs(100 * 86_400) }
     }
 }
 
@@ -54,8 +61,8 @@ impl Default for Config {
 pub enum Error {
     /// A partition, its state and its outcomes contradict each other, or records are missing.
     #[error("the processor stopped: {0}")]
-    Contradiction(String),
-    /// The raw topic cannot be read any more.
+    Contradiction(#[source] Contradiction),
+    /// A topic cannot be read any more.
     #[error("the processor stopped: {0}")]
     Log(#[source] ReadError),
 }
@@ -88,20 +95,33 @@ impl From<StoreError> for Interrupt {
 impl From<RecoverError> for Interrupt {
     fn from(source: RecoverError) -> Self {
         match source {
-            RecoverError::Later(reason) => Self::Again(reason),
-            RecoverError::Stop(reason) => Self::Stop(Error::Contradiction(reason)),
-            RecoverError::Newer(newer) => Self::Stop(Error::Contradiction(newer.to_string())),
+            RecoverError::Later(reason) | RecoverError::Reopen(reason) => Self::Again(reason),
+            RecoverError::Stop(contradiction) => Self::Stop(Error::Contradiction(contradiction)),
+            RecoverError::Log(wrong) => Self::Stop(Error::Log(wrong)),
+            // Stops its partition only; whoever gets here has none.
+            RecoverError::Newer(newer) => Self::Again(newer.to_string()),
         }
     }
 }
 
-/// Runs until `stop`, then commits what it has taken and leaves.
+/// Runs until `stop`, then commits what it has taken and leaves. Calls itself not ready from the call on, until the first
+/// partitions it is given are recovered, or it seems to be given none.
 ///
 /// # Errors
 /// Only what a person must look at; what may pass by itself is tried again, and shows in readiness meanwhile.
-pub async fn run(services: Services, progress: Arc<Progress>, stop: CancellationToken) -> Result<(), Error> {
+pub fn run(
+    services: Services,
+    progress: Arc<Progress>,
+    stop: CancellationToken,
+) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+    // Before the first poll: the doors may open before that.
+    services.readiness.report(PART, Err("starting".to_owned()));
+    async move { keep_running(&services, &progress, &stop).await }
+}
+
+async fn keep_running(services: &Services, progress: &Progress, stop: &CancellationToken) -> Result<(), Error> {
     loop {
-        let ended = membership(&services, &progress, &stop).await;
+        let ended = membership(services, progress, stop).await;
         progress.clear();
         match ended {
             Ok(()) => return Ok(()),
@@ -122,8 +142,11 @@ pub async fn run(services: Services, progress: Arc<Progress>, stop: Cancellation
 }
 
 async fn membership(services: &Services, progress: &Progress, stop: &CancellationToken) -> Result<(), Interrupt> {
+    // First what may be away for long, then what is dear to open.
+    let consumer = services.log.subscribe(GROUP, Topic(topics::RAW)).await?;
     let (folder, log_id) = (services.state_dir.clone(), services.log.id().to_owned());
     let store = off_thread(move || Store::open(&folder, &log_id)).await?;
-    let consumer = services.log.subscribe(GROUP, Topic(topics::RAW)).await?;
-    Member::new(services, progress, store, consumer).live(stop).await
+    let shelf = Shelf::new(Arc::clone(&services.store), services.log.id());
+    let ground = Ground { log: Arc::clone(&services.log), store, shelf };
+    Member::new(services, progress, ground, consumer).live(stop).await
 }

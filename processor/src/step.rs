@@ -19,21 +19,24 @@ mod held;
 mod input;
 mod outcome;
 mod overlay;
+mod seen;
 mod session;
 mod state;
 mod stored;
 mod table;
 mod visitor;
 
+pub(crate) use digest::{DIGEST_BYTES, Digest};
+pub(crate) use floors::hour_of;
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
 pub use overlay::{Counts, Overlay};
+pub(crate) use seen::{Below, SeenHour};
 pub use session::session_id;
 pub use state::{Head, State, Swept};
-pub(crate) use stored::{Changes, Rebuilt, Unreadable};
+pub(crate) use stored::{Changes, Rebuilt, Unreadable, hour_key, stored_head};
 
 use bytes::Bytes;
-use digest::Digest;
 use millrace_eventlog::Offset;
 use millrace_schemas::enriched::{Dead, Duplicate, Kind, Rejected, Unattributed, outcome::What};
 use millrace_schemas::partition::split_key;
@@ -81,9 +84,12 @@ pub fn release(state: &State, overlay: &mut Overlay, input: &Input, outcomes: &m
 }
 
 fn emit_conversion(state: &State, overlay: &Overlay, held: &Held, outcomes: &mut Outcomes) {
-    let Head { settings, floors, .. } = &overlay.head;
+    let settings = &overlay.head.settings;
+    let mut floors = overlay.head.floors;
+    // As of the moment it was due: the last record may have come long before, and whether a tick came since is no event's affair.
+    floors.rise(held.arrival_ms.saturating_add(settings.attribution_grace_ms), settings);
     let visitor = overlay.visitor_seen(state, &held.visitor);
-    let attribution = attribute(held, visitor, settings, floors);
+    let attribution = attribute(held, visitor, settings, &floors);
     let computed = held.session.to_string();
     let session_id = match &held.sent_session {
         Some(sent) => Some(&**sent),

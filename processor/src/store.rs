@@ -11,18 +11,22 @@
 //! | `visitors` | digest | one visitor |
 //! | `seen` | hour of log time, position | digests of the events of one transaction |
 //! | `held` | offset | one held conversion |
+//! | `events` | digest | the hour of log time in which the event was first seen |
+//!
+//! `seen` and `events` say the same twice: by hour for snapshots, by digest for the fold, which keeps only the newest in memory.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
 use millrace_eventlog::{Offset, Partition};
 
 use crate::limits::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_MEMTABLE_BYTES, STORE_THREADS};
-use crate::step::{Changes, Rebuilt, State, Swept, Unreadable};
+use crate::step::{Changes, Rebuilt, State, Swept, Unreadable, hour_key};
 
 /// Rises whenever the meaning of what is stored changes; state of another version is made again from the log.
-const STATE_VERSION: u32 = 1;
+pub(crate) const STATE_VERSION: u32 = 2;
 
 /// The database's folder within the state folder, so that nothing else is ever thrown away.
 const DATABASE: &str = "db";
@@ -63,6 +67,8 @@ pub(crate) struct Store {
     visitors: Keyspace,
     seen: Keyspace,
     held: Keyspace,
+    events: Keyspace,
+    forgotten: Arc<Forgotten>,
     folder: PathBuf,
 }
 
@@ -80,7 +86,9 @@ impl Store {
 
     fn open_database(folder: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(folder).map_err(fjall::Error::Io)?;
+        let forgotten = Arc::<Forgotten>::default();
         let db = Database::builder(folder.join(DATABASE))
+            .with_compaction_filter_factories(events::filters(&forgotten))
             .journal_compression(CompressionType::None)
             .max_journaling_size(STORE_JOURNAL_BYTES_MAX)
             .cache_size(STORE_CACHE_BYTES)
@@ -92,6 +100,8 @@ impl Store {
             visitors: db.keyspace("visitors", options)?,
             seen: db.keyspace("seen", options)?,
             held: db.keyspace("held", options)?,
+            events: db.keyspace(events::KEYSPACE, || events::point_reads(options()))?,
+            forgotten,
             db,
             folder: folder.to_owned(),
         })
@@ -110,7 +120,7 @@ impl Store {
             _ if stored == here => Ok(()),
             _ => {
                 tracing::warn!(stored, here, "the local state is of another version: it is made again from the log");
-                for keyspace in [&self.heads, &self.visitors, &self.seen, &self.held] {
+                for keyspace in [&self.heads, &self.visitors, &self.seen, &self.held, &self.events] {
                     keyspace.clear()?;
                 }
                 Ok(self.heads.insert(IDENTITY_KEY, here)?)
@@ -129,7 +139,7 @@ impl Store {
             }
             Err(LoadError::Unreadable(unreadable)) => {
                 tracing::warn!(partition, %unreadable, "the local state is made again from the log");
-                self.wipe(partition)?;
+                self.clear(partition)?;
                 Ok(None)
             }
         }
@@ -143,15 +153,14 @@ impl Store {
             let (key, value) = entry.into_inner()?;
             state.visitor(&key[PARTITION_BYTES..], &value)?;
         }
-        for entry in self.seen.prefix(prefix) {
-            let (key, value) = entry.into_inner()?;
-            state.seen(hour_of(&key), &value)?;
-        }
         for entry in self.held.prefix(prefix) {
             let (key, value) = entry.into_inner()?;
             state.held(offset_of(&key), &value)?;
         }
-        Ok(Some(state.done()))
+        let mut state = state.done();
+        self.forgotten.before(partition, hour_key(state.head().floors.seen_hour));
+        state.rest_on(self.below(partition));
+        Ok(Some(state))
     }
 
     /// Writes the changes of a committed transaction, all or none, and frees what a sweep found forgotten.
@@ -165,6 +174,7 @@ impl Store {
         }
         for (hour, digests) in changes.seen {
             let place = key(prefix, &[&hour.to_be_bytes(), &changes.folded.to_be_bytes()]);
+            self.add_events(&mut batch, prefix, hour, &digests);
             batch.insert(&self.seen, place, digests);
         }
         for (offset, held) in changes.held {
@@ -181,6 +191,7 @@ impl Store {
             for entry in self.seen.range(from..key(prefix, &[&hours.end.to_be_bytes()])) {
                 batch.remove(&self.seen, entry.key()?);
             }
+            self.forgotten.before(partition, hours.end);
         }
         batch.insert(&self.heads, prefix, changes.head);
         Ok(batch.commit()?)
@@ -194,18 +205,6 @@ impl Store {
             batch.remove(&self.held, entry.key()?);
         }
         Ok(batch.commit()?)
-    }
-
-    fn wipe(&self, partition: Partition) -> Result<(), StoreError> {
-        let prefix = partition.to_be_bytes();
-        // The head first: without it the rest is never read.
-        self.heads.remove(prefix)?;
-        for keyspace in [&self.visitors, &self.seen, &self.held] {
-            for entry in keyspace.prefix(prefix) {
-                keyspace.remove(entry.key()?)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -254,5 +253,12 @@ fn offset_of(key: &[u8]) -> Offset {
     key[PARTITION_BYTES..].first_chunk().map_or(0, |offset| Offset::from_be_bytes(*offset))
 }
 
+mod events;
+mod view;
+
+use events::Forgotten;
+
+pub(crate) use view::{Entry, View};
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,10 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate};
 use sha2::{Digest, Sha256};
 
+mod snapshots;
+
+pub use snapshots::{SnapshotName, SnapshotPart, SnapshotShelf, snapshot_parts_prefix, snapshots_prefix};
+
 /// The bucket, unless configured.
 pub const BUCKET_DEFAULT: &str = "millrace-events";
 /// The name of a closed day's list of files.

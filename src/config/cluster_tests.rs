@@ -14,8 +14,8 @@ const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cluster.tom
 /// What must be set has no default; the example shows values.
 const SET: &str = "[kafka]\nbootstrap_servers = '127.0.0.1:9092'\n[store]\nbucket = 'millrace'";
 /// They are off, or follow from others, unless set: the example shows them in comments.
-const COMMENTED: [&str; 5] =
-    ["fetch.bucket", "fetch.encryption", "kafka.properties", "export.slot", "store.path_style"];
+const COMMENTED: [&str; 6] =
+    ["fetch.bucket", "fetch.encryption", "kafka.properties", "export.slot", "export.succeeds", "store.path_style"];
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Cluster, Vec<String>> {
     let file = file(text);

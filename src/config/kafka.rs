@@ -61,6 +61,7 @@ fn properties(keys: &mut Keys) -> BTreeMap<String, Secret> {
     if let Some(value) = keys.take_if_set::<Value>("kafka.properties") {
         if value.as_dict().is_none() {
             keys.wrong("kafka.properties", "is a section, not a value");
+            return properties;
         }
         if let Err(name) = flatten(String::new(), &value, &mut properties) {
             keys.wrong("kafka.properties", &format!("{name} is no text, number or truth value"));

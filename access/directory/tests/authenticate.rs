@@ -208,12 +208,16 @@ async fn many_guesses_at_once_ask_the_log_a_few_times() {
 async fn a_node_that_does_not_reach_the_end_is_stale_after_thirty_seconds() {
     let world = World::new();
     let node = world.node().await;
+    execute(&node, create_account("1")).await.unwrap();
+    let key = execute(&node, create_key("1", Profile::Platform)).await.unwrap();
     assert_eq!(node.fresh(), Ok(()));
     world.log.set_unreadable(true);
     world.clock.advance(limits::STALE_AFTER);
     assert_eq!(node.fresh(), Ok(()));
     world.clock.advance(Duration::from_millis(1));
     assert!(node.fresh().unwrap_err().contains("30 s"));
+    world.clock.advance(Duration::from_secs(600));
+    assert!(node.authenticate(&presented(&key)).await.is_ok(), "whoever is known is served for as long as it takes");
     world.log.set_unreadable(false);
     eventually("the node is fresh again", || {
         world.clock.advance(limits::READ_RETRY_PAUSE);

@@ -1,7 +1,7 @@
 //! Members of groups.
 //!
-//! Each member is a *seat*: what its owner (whoever holds the [`Consumer`]) and its worker (a thread with a Kafka consumer) tell
-//! each other stands in `seat.rs`. The worker polls (`worker.rs`), keeps the client where the owner wants it (`flows.rs`),
+//! Each member is a *seat* (`seat.rs`, `state.rs`): the place at which its owner, who holds the [`Consumer`] (`owner.rs`), and its worker, a
+//! thread with a Kafka consumer, tell each other things. The worker polls (`worker.rs`, `life.rs`), keeps the client where the owner wants it (`flows.rs`),
 //! answers rebalances (`rebalance.rs`), and watches that the topic is there and positions get on (`watch.rs`).
 //!
 //! Seats are numbered within a process and group. The number is part of the member's name, so that whoever sits down again
@@ -18,12 +18,15 @@ use crate::Shared;
 use crate::transact::{Failure, Job, Transactor, offsets};
 
 mod flows;
+mod life;
+mod owner;
 mod rebalance;
 mod seat;
+mod state;
 mod watch;
 mod worker;
 
-pub(crate) use seat::Permission;
+pub(crate) use owner::Permission;
 use seat::{Restart, Seat};
 use worker::Worker;
 

@@ -158,6 +158,7 @@ impl Reader {
             Some(Ok(message)) => Ok(Polled::Record(incoming(&message))),
             Some(Err(KafkaError::PartitionEOF(_))) => Ok(Polled::End),
             None => Ok(Polled::Nothing),
+            Some(Err(error)) if is_passing(&error) => Ok(Polled::Nothing),
             Some(Err(error)) => {
                 // Whatever comes next begins with an assignment.
                 self.place = None;
@@ -168,6 +169,19 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether an error is about a broker, and not about what is read: another may have the partition in a moment.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
 }
 
 fn failed(error: KafkaError) -> Fault {

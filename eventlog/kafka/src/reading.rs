@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::Shared;
 use crate::cluster::Unanswered;
-use crate::limits::{DELETED_AFTER, READ_TIMEOUT, REGRESSED_AFTER, RETRY_PAUSE};
+use crate::limits::{DELETED_AFTER, FETCH_WAIT, READ_TIMEOUT, REGRESSED_AFTER, RETRY_PAUSE};
 use crate::reader::{Fault, Place};
 
 /// See [`millrace_eventlog::Log::read`].
@@ -99,7 +99,7 @@ pub(crate) async fn grown(shared: &Arc<Shared>, topic: Topic, place: Place, end:
                 let waiting = {
                     let place = place.clone();
                     // In slices: the thread must end soon after whoever waits has gone away.
-                    move |reader: &mut crate::reader::Reader| reader.wait(&place, end, RETRY_PAUSE)
+                    move |reader: &mut crate::reader::Reader| reader.wait(&place, end, FETCH_WAIT)
                 };
                 match shared.readers.with_reader(&place, end, waiting).await {
                     Ok(true) => return,

@@ -1,5 +1,7 @@
 //! The columns of a row, in the order of [`millrace_schemas::columns`], and their canonical bytes.
 
+use std::collections::HashMap;
+
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::enriched_record::Body;
 use millrace_schemas::enriched::outcome::What;
@@ -176,11 +178,23 @@ fn dead_cells(dead: &Dead, process_ms: i64, cells: &mut impl Cells) {
 
 /// A map's keys are unique, or readers refuse the file: of several pairs with one key the last counts, as in JSON.
 fn unique(pairs: &[Pair]) -> Vec<(&str, &str)> {
-    let mut last: std::collections::HashMap<&str, usize> = std::collections::HashMap::with_capacity(pairs.len());
+    if pairs.len() <= FEW {
+        // Looking through a few is faster than hashing them.
+        let is_last = |(at, pair): &(usize, &Pair)| pairs[at + 1..].iter().all(|later| later.key != pair.key);
+        return pairs
+            .iter()
+            .enumerate()
+            .filter(is_last)
+            .map(|(_, pair)| (pair.key.as_str(), pair.value.as_str()))
+            .collect();
+    }
+    let mut last: HashMap<&str, usize> = HashMap::with_capacity(pairs.len());
     last.extend(pairs.iter().enumerate().map(|(at, pair)| (pair.key.as_str(), at)));
     let kept = pairs.iter().enumerate().filter(|(at, pair)| last.get(pair.key.as_str()) == Some(at));
     kept.map(|(_, pair)| (pair.key.as_str(), pair.value.as_str())).collect()
 }
+
+const FEW: usize = 16;
 
 /// SHA-256 over rows, whatever the codec and the release: of each cell, in the order of the columns, 0x00 for null, else 0x01
 /// and the value. Text and binary: length (u32 LE) and bytes. Times and integers: i64 LE. Double: its bits, u64 LE. Boolean: one
@@ -274,6 +288,28 @@ impl Cells for RowsDigest {
         for (key, value) in values {
             self.sized(key.as_bytes());
             self.sized(value.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn of_pairs_with_one_key_the_last_counts_whether_they_are_few_or_many(keys in proptest::collection::vec(0..12_u8, 0..40)) {
+            let pair = |(at, key): (usize, &u8)| Pair { key: key.to_string(), value: at.to_string() };
+            let pairs: Vec<Pair> = keys.iter().enumerate().map(pair).collect();
+            let kept = unique(&pairs);
+            let mut expected: Vec<(&str, &str)> = Vec::new();
+            for pair in &pairs {
+                expected.retain(|(key, _)| *key != pair.key);
+                expected.push((&pair.key, &pair.value));
+            }
+            prop_assert_eq!(kept, expected);
         }
     }
 }

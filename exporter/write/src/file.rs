@@ -9,6 +9,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::cells::{Row, RowsDigest};
@@ -114,6 +115,8 @@ pub(crate) fn arrow_writer(schema: SchemaRef, head: &FileHead) -> Result<ArrowWr
     let properties = WriterProperties::builder()
         .set_created_by(concat!("millrace version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(compression)
+        // Every value is another one: a dictionary of them is made, grows too large and is thrown away.
+        .set_column_dictionary_enabled(ColumnPath::from("uuid"), false)
         .set_max_row_group_row_count(Some(limits::ROW_GROUP_ROWS))
         .set_max_row_group_bytes(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)

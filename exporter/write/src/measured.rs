@@ -1,4 +1,6 @@
-//! The pure steps one by one, for the benches. Not an interface.
+//! The pure steps one by one, for the benches and examples. Not an interface.
+
+pub mod golden;
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 use futures::{StreamExt, TryStreamExt, stream};
-use millrace_schemas::layout::{self, date_of};
+use millrace_schemas::layout::{self, AccountId, date_of};
 use millrace_schemas::topics;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::bucket::Bucket;
 use crate::config::Config;
 use crate::error::Error;
 use crate::sealing::Signals;
+use crate::segment::ShardPart;
 use crate::{limits, metrics, records};
 
 pub(crate) struct Retention {
@@ -142,6 +143,14 @@ struct Published {
     needed_from: BTreeMap<u32, u64>,
     /// Shards that have published nothing: whatever has rows of them stays.
     unbegun: BTreeSet<u32>,
+}
+
+impl Published {
+    /// Whether a segment's part is of a shard that has not begun, and will. What is no account's is never published.
+    fn is_waited_for(&self, part: &ShardPart) -> bool {
+        let accounts = || part.accounts.iter().any(|account| AccountId::parse(&account.account).is_some());
+        self.unbegun.contains(&part.shard) && accounts()
+    }
 }
 
 /// The key that says: segments before `start` may be gone. Made before the first of them goes.

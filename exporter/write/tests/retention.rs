@@ -12,7 +12,7 @@ use millrace_clock::ManualClock;
 use millrace_exporter_write::{Account, Config};
 use millrace_schemas::export::Published;
 use millrace_schemas::layout::date_of;
-use millrace_schemas::partition::of_account;
+use millrace_schemas::partition::{of_account, of_visitor};
 use support::log::MemoryLog;
 use support::script::{Doing, Script};
 use support::{DAY_1, DAY_MS, Exporter, Folder, account, published, until};
@@ -29,8 +29,15 @@ fn config() -> Config {
 fn days(script: &mut Script, days: std::ops::Range<i64>, id: &'static str) {
     for quarter in days.start * 4..days.end * 4 {
         let process_ms = DAY_1 + quarter * 6 * HOUR;
-        let doing = Doing { account: id, visitor: "ann", uuid: "u", timestamp_ms: process_ms, process_ms };
-        script.converted(doing, Some("purchase"));
+        // One in either partition, so that both have segments to lose.
+        for partition in 0..2 {
+            let visitor = ["a", "b", "c", "d", "e"].into_iter().find(|visitor| of_visitor(id, visitor, 2) == partition);
+            let visitor = visitor.unwrap();
+            script.converted(
+                Doing { account: id, visitor, uuid: "u", timestamp_ms: process_ms, process_ms },
+                Some("purchase"),
+            );
+        }
         script.watermarks(process_ms + 6 * HOUR);
     }
 }

@@ -36,12 +36,16 @@ async fn old_export(folder: &Folder) -> BTreeMap<String, Bytes> {
 
 /// A log that began at eight in the morning of day 2.
 fn new_log() -> Arc<MemoryLog> {
+    log_from(DAY_2 + 8 * HOUR)
+}
+
+fn log_from(begins_ms: i64) -> Arc<MemoryLog> {
     let mut script = Script::new(2);
     script.converted(at(DAY_2 + 9 * HOUR, "early"), Some("purchase"));
     script.converted(at(DAY_3 + HOUR, "new"), Some("purchase"));
     script.watermarks(DAY_3 + DAY_MS);
     let log = script.log_named("new-log", 8);
-    log.begins_ms.store(DAY_2 + 8 * HOUR, Ordering::SeqCst);
+    log.begins_ms.store(begins_ms, Ordering::SeqCst);
     log
 }
 
@@ -78,9 +82,24 @@ async fn without_a_word_from_the_operator_it_is_a_hard_stop_that_names_both_and_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_begins_at_the_next_midnight_in_the_next_generation_and_touches_no_day_of_the_old_log() {
+    begins_on_day_3(DAY_2 + 8 * HOUR).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_began_while_the_old_one_was_publishing_leaves_it_the_days_it_had_planned() {
+    begins_on_day_3(DAY_1 + 8 * HOUR).await;
+    begins_on_day_3(DAY_2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_begins_at_a_midnight_begins_with_that_day() {
+    begins_on_day_3(DAY_3).await;
+}
+
+async fn begins_on_day_3(begins_ms: i64) {
     let folder = Folder::new();
     let old = old_export(&folder).await;
-    let log = new_log();
+    let log = log_from(begins_ms);
     let (one, clock) = start(&folder, &log, Some("test-log"), 2);
     let (other, other_clock) = start(&folder, &log, Some("test-log"), 3);
     published(&one, &clock, DAY_3 + DAY_MS).await;

@@ -4,8 +4,7 @@ use millrace_schemas::partition;
 use millrace_schemas::reasons;
 use serde_json::{Value, json};
 
-use crate::memory_log::PARTITIONS;
-use crate::world::{ACCOUNT, NOW_MS, World, batch, conversion, decisions, purchase, visitor};
+use crate::world::{ACCOUNT, NOW_MS, PARTITIONS, World, batch, conversion, decisions, purchase, visitor};
 
 fn snapshot(decisions: Value, event: Value) -> Value {
     json!({"visitor_id": "ann", "snapshots": [{"decisions": decisions, "events": [event]}]})
@@ -20,7 +19,7 @@ async fn success_is_204_with_an_empty_body_and_the_counts() {
     let world = World::new().await;
     let answer = world.events(&batch(vec![visitor("ann", purchase("u-1")), visitor("bob", purchase("u-2"))])).await;
     assert_eq!((answer.status, answer.body.len(), answer.counts()), (204, 0, ("2", "0")));
-    assert_eq!(world.log.appends().len(), 1, "one append for the whole request");
+    assert_eq!(world.appends().len(), 1, "one append for the whole request");
     let accepted = world.accepted();
     assert_eq!(accepted.iter().map(|event| event.uuid.as_str()).collect::<Vec<_>>(), ["u-1", "u-2"]);
     assert_eq!((accepted[0].account_id.as_str(), accepted[0].request_id.as_str()), (ACCOUNT, "id-1"));
@@ -33,7 +32,7 @@ async fn records_are_keyed_and_partitioned_by_account_and_visitor() {
     let world = World::new().await;
     let visitors: Vec<Value> = (0..20).map(|n| visitor(&format!("v-{n}"), purchase(&format!("u-{n}")))).collect();
     world.events(&batch(visitors)).await;
-    for (n, record) in world.log.appends()[0].iter().enumerate() {
+    for (n, record) in world.appends()[0].iter().enumerate() {
         let id = format!("v-{n}");
         assert_eq!(record.key, partition::record_key(ACCOUNT, &id));
         assert_eq!(record.partition, partition::of_visitor(ACCOUNT, &id, PARTITIONS));
@@ -118,14 +117,14 @@ async fn a_bad_event_becomes_a_reject_with_its_bytes_and_the_others_are_taken() 
     );
     let answer = world.post("/v1/events", &[], body).await;
     assert_eq!((answer.status, answer.counts()), (204, ("2", "1")));
-    assert_eq!(world.log.appends().len(), 1, "in the same append");
+    assert_eq!(world.appends().len(), 1, "in the same append");
     let reject = &world.rejects()[0];
     assert_eq!((reject.visitor_id.as_str(), reject.uuid.as_deref()), ("bob", Some("bad")));
     assert_eq!((reject.reason.as_str(), reject.position), (reasons::WRONG_TYPE, 2));
     assert_eq!(reject.field, "visitors[1].snapshots[0].events[1].timestamp");
     assert!(reject.rule.contains("milliseconds"), "{}", reject.rule);
     assert_eq!(reject.original, bad);
-    let record = &world.log.appends()[0][2];
+    let record = &world.appends()[0][2];
     assert_eq!(record.key, partition::record_key(ACCOUNT, "bob"), "partitioned by its visitor");
 }
 
@@ -297,7 +296,7 @@ async fn a_request_without_events_is_taken_and_leaves_nothing() {
         let answer = world.events(&body).await;
         assert_eq!((answer.status, answer.counts()), (204, ("0", "0")));
     }
-    assert!(world.log.appends().is_empty());
+    assert!(world.appends().is_empty());
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ async fn a_batch_takes_the_good_names_the_bad_and_keeps_them_as_rejects() {
         {"index": 2, "event_type": null, "user_id": null, "error": "expected an object"},
     ]});
     assert_eq!((answer.status, answer.json()), (200, expected));
-    assert_eq!(world.log.appends().len(), 2, "one append for each request");
+    assert_eq!(world.appends().len(), 2, "one append for each request");
     let rejects = world.rejects();
     assert_eq!((rejects[0].field.as_str(), rejects[0].position), ("events[1].value", 1));
     assert_eq!(rejects[0].original, bad.to_string());

@@ -12,18 +12,22 @@ use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use millrace_clock::ManualClock;
 use millrace_directory::{AccountId, Actor, Command, ExposeSecret, Node, Profile, Role, Scopes};
-use millrace_eventlog::Log;
+use millrace_eventlog::embedded::{EmbeddedLog, Options};
+use millrace_eventlog::faults::FaultyLog;
+use millrace_eventlog::{Log, NewRecord, Topic, TopicSpec};
 use millrace_ingest::{Config, Services, router};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::raw::{Conversion, Event, Raw, Reject, event, raw};
+use millrace_schemas::topics;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::memory_log::MemoryLog;
-
 /// 2026-03-01T00:00:00Z.
 pub const NOW_MS: i64 = 1_772_323_200_000;
+pub const RAW: Topic = Topic(topics::RAW);
+/// Partitions of the raw topic.
+pub const PARTITIONS: u32 = 4;
 pub const ACCOUNT: &str = "acme";
 pub const OTHER: &str = "other";
 pub const ORIGIN: &str = "https://shop.example";
@@ -31,11 +35,13 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA";
 
 pub struct World {
     pub clock: Arc<ManualClock>,
-    pub log: Arc<MemoryLog>,
+    /// A log in a folder of its own, that fails on demand.
+    pub log: Arc<FaultyLog>,
     pub node: Arc<Node>,
     pub router: Router,
     pub keys: Keys,
     _stop: tokio_util::sync::DropGuard,
+    _home: tempfile::TempDir,
 }
 
 pub struct Keys {
@@ -122,12 +128,16 @@ impl World {
 
     pub async fn with(config: Config) -> Self {
         let clock = ManualClock::at(NOW_MS);
-        let log = MemoryLog::new(clock.clone());
+        let home = tempfile::tempdir().unwrap();
+        let specs = [(topics::RAW, PARTITIONS), (topics::ACCESS, 1), (topics::AUDIT, PARTITIONS)]
+            .map(|(name, partitions)| TopicSpec { topic: Topic(name), partitions });
+        let log = EmbeddedLog::open(home.path(), &specs, clock.clone(), Options::default()).unwrap();
+        let log = FaultyLog::over(log);
         let stop = CancellationToken::new();
         let node = Node::start(log.clone(), clock.clone(), stop.clone()).await.unwrap();
         let keys = populate(&node).await;
         let services = Services { log: log.clone() as Arc<dyn Log>, node: node.clone(), clock: clock.clone(), config };
-        Self { clock, log, node, router: router(services), keys, _stop: stop.drop_guard() }
+        Self { clock, log, node, router: router(services), keys, _stop: stop.drop_guard(), _home: home }
     }
 
     /// Sends a request as it is.
@@ -154,9 +164,14 @@ impl World {
         self.post("/v1/events", &[], body.to_string()).await
     }
 
+    /// What went into the raw topic, append by append.
+    pub fn appends(&self) -> Vec<Vec<NewRecord>> {
+        self.log.taken(RAW)
+    }
+
     /// The raw records, in the order they were sent in.
     pub fn raw(&self) -> Vec<Raw> {
-        let records = self.log.appends().into_iter().flatten();
+        let records = self.appends().into_iter().flatten();
         records.map(|record| Raw::from_versioned(record.version, record.value).unwrap()).collect()
     }
 

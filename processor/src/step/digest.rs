@@ -5,9 +5,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::Xxh3;
 
+/// What a [`Digest`] takes.
+pub(crate) const DIGEST_BYTES: usize = 16;
+
 /// 128 bits that stand for a visitor, an event or a reject.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Digest(pub(crate) [u8; 16]);
+pub(crate) struct Digest(pub(crate) [u8; DIGEST_BYTES]);
 
 impl Digest {
     /// An account's visitor.

@@ -9,7 +9,8 @@ use super::assignment::Treatment;
 use super::digest::{AsIs, Digest};
 use super::floors::hour_of;
 use super::held::Held;
-use super::state::{Head, SeenHour, State};
+use super::seen::SeenHour;
+use super::state::{Head, State};
 use super::visitor::Visitor;
 
 /// The changes of one open transaction: dropped when it is aborted, applied to the state once it is committed.
@@ -24,6 +25,8 @@ pub struct Overlay {
     pub(crate) held: VecDeque<Held>,
     pub(crate) treatments: HashSet<Arc<Treatment>>,
     pub(crate) counts: Counts,
+    /// Why the state could not be read: nothing of this may be committed.
+    pub(crate) unreadable: Option<String>,
 }
 
 /// What a transaction did, for the metrics.
@@ -51,6 +54,7 @@ impl Overlay {
             held: VecDeque::new(),
             treatments: HashSet::new(),
             counts: Counts::default(),
+            unreadable: None,
         }
     }
 
@@ -97,12 +101,25 @@ impl Overlay {
         }
     }
 
+    /// What kept a part of the state from being read, if anything did. Then the changes are worth nothing.
+    ///
+    /// # Errors
+    /// The reason.
+    pub(crate) fn is_whole(&self) -> Result<(), String> {
+        self.unreadable.clone().map_or(Ok(()), Err)
+    }
+
     /// Remembers an event; false if it was remembered already.
     pub(crate) fn see(&mut self, state: &State, event: Digest) -> bool {
         let floor = self.head.floors.seen_hour;
         let known = |hour: &SeenHour| hour.hour() >= floor;
-        if self.seen.get(&event).is_some_and(known) || state.seen.get(&event).is_some_and(known) {
+        if self.seen.get(&event).is_some_and(known) {
             return false;
+        }
+        match state.seen.hour_of(&event) {
+            Ok(hour) if hour.as_ref().is_some_and(known) => return false,
+            Ok(_) => {}
+            Err(reason) => self.unreadable = Some(reason),
         }
         self.seen.insert(event, SeenHour::new(hour_of(self.head.log_time_ms)));
         true

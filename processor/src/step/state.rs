@@ -12,6 +12,7 @@ use super::digest::Digest;
 use super::floors::Floors;
 use super::held::Held;
 use super::overlay::Overlay;
+use super::seen::{Below, Seen};
 use super::stored::hour_key;
 use super::table::Table;
 use super::visitor::Visitor;
@@ -34,27 +35,12 @@ pub struct Head {
 /// State of one partition as of the last committed transaction.
 pub struct State {
     pub(crate) head: Head,
-    /// The hour of log time in which an event was first seen.
-    pub(crate) seen: Table<SeenHour>,
+    pub(crate) seen: Seen,
     pub(crate) visitors: Table<Visitor>,
     /// Oldest first; offsets and arrivals rise.
     pub(crate) held: VecDeque<Held>,
     pub(crate) treatments: HashSet<Arc<Treatment>>,
     swept_minute: i64,
-}
-
-/// An hour of log time in four bytes, without alignment: there is one per seen event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SeenHour([u8; 4]);
-
-impl SeenHour {
-    pub(crate) fn new(hour: i64) -> Self {
-        Self(u32::try_from(hour.max(0)).unwrap_or(u32::MAX).to_le_bytes())
-    }
-
-    pub(crate) fn hour(self) -> i64 {
-        i64::from(u32::from_le_bytes(self.0))
-    }
 }
 
 /// What a sweep took out of memory.
@@ -76,7 +62,7 @@ impl State {
     pub(crate) fn with_head(head: Head) -> Self {
         Self {
             head,
-            seen: Table::default(),
+            seen: Seen::default(),
             visitors: Table::default(),
             held: VecDeque::new(),
             treatments: HashSet::new(),
@@ -120,13 +106,22 @@ impl State {
         self.held.drain(..emitted);
     }
 
+    /// From now on the local store is asked for what is not in memory. It must have every transaction before the next is
+    /// applied.
+    pub(crate) fn rest_on(&mut self, below: Arc<dyn Below>) {
+        self.seen.rest_on(below);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_generations_of(&mut self, events: usize) {
+        self.seen.with_generations_of(events);
+    }
+
     /// Makes the changes of a committed transaction, then frees some of what the floors have passed.
     pub fn apply(&mut self, overlay: Overlay) -> Swept {
         let floor_before = hour_key(self.head.floors.seen_hour);
         self.head = overlay.head;
-        for (event, hour) in overlay.seen {
-            self.seen.insert(event, hour);
-        }
+        self.seen.add(overlay.seen);
         for (key, visitor) in overlay.visitors {
             self.visitors.insert(key, visitor);
         }
@@ -157,7 +152,7 @@ impl State {
 
     fn sweep_part(&mut self, part: usize, forgotten: &mut Vec<Digest>) {
         let Head { floors, log_time_ms, .. } = self.head;
-        self.seen.sweep(part, |_, hour| hour.hour() >= floors.seen_hour);
+        self.seen.sweep(part, floors.seen_hour);
         self.visitors.sweep(part, |key, visitor| {
             visitor.forget(&floors);
             let keep = !visitor.is_blank(log_time_ms);

@@ -7,19 +7,17 @@ use millrace_schemas::raw::{Event, event};
 use prost::Message;
 
 use super::assignment::{Assignment, Run, Treatment};
-use super::digest::Digest;
+use super::digest::{DIGEST_BYTES, Digest};
 use super::floors::Floors;
 use super::held::Held;
 use super::overlay::Overlay;
 use super::sent;
 use super::session::Session;
-use super::state::{Head, SeenHour, State};
+use super::state::{Head, State};
 use super::visitor::Visitor;
 use wire::{StoredAssignment, StoredHead, StoredHeld, StoredRun, StoredSession, StoredTreatment, StoredVisitor};
 
 mod wire;
-
-const DIGEST_BYTES: usize = 16;
 
 /// What one committed transaction changes in the store.
 #[derive(Debug, Default)]
@@ -69,16 +67,7 @@ pub(crate) struct Rebuilt(State);
 
 impl Rebuilt {
     pub(crate) fn new(head: &[u8]) -> Result<Self, Unreadable> {
-        let stored = StoredHead::decode(head)?;
-        let settings = stored.settings.ok_or_else(|| Unreadable("no settings".into()))?;
-        let floors = Floors {
-            seen_hour: stored.seen_hour,
-            session_ms: stored.session_ms,
-            assignment_ms: stored.assignment_ms,
-            decided_ms: stored.decided_ms,
-        };
-        let head = Head { log_time_ms: stored.log_time_ms, folded: stored.folded, settings, floors };
-        Ok(Self(State::with_head(head)))
+        stored_head(head).map(|head| Self(State::with_head(head)))
     }
 
     pub(crate) fn visitor(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
@@ -87,17 +76,6 @@ impl Rebuilt {
         visitor.forget(&self.0.head.floors);
         if !visitor.is_blank(self.0.head.log_time_ms) {
             self.0.visitors.insert(digest(key)?, visitor);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn seen(&mut self, hour: u32, digests: &[u8]) -> Result<(), Unreadable> {
-        let hour = i64::from(hour);
-        if hour < self.0.head.floors.seen_hour {
-            return Ok(());
-        }
-        for key in digests.chunks(DIGEST_BYTES) {
-            self.0.seen.insert(digest(key)?, SeenHour::new(hour));
         }
         Ok(())
     }
@@ -113,6 +91,19 @@ impl Rebuilt {
     pub(crate) fn done(self) -> State {
         self.0
     }
+}
+
+/// The numbers of a state, from their stored form.
+pub(crate) fn stored_head(head: &[u8]) -> Result<Head, Unreadable> {
+    let stored = StoredHead::decode(head)?;
+    let settings = stored.settings.ok_or_else(|| Unreadable("no settings".into()))?;
+    let floors = Floors {
+        seen_hour: stored.seen_hour,
+        session_ms: stored.session_ms,
+        assignment_ms: stored.assignment_ms,
+        decided_ms: stored.decided_ms,
+    };
+    Ok(Head { log_time_ms: stored.log_time_ms, folded: stored.folded, settings, floors })
 }
 
 fn digest(key: &[u8]) -> Result<Digest, Unreadable> {

@@ -8,7 +8,11 @@ use millrace_eventlog::Record;
 use millrace_schemas::raw::raw;
 
 /// Folds records in transactions of three, each written to the store after it was applied.
-fn fold_through(store: &Store, state: &mut State, records: &[Record]) -> Vec<millrace_schemas::enriched::Outcome> {
+pub(crate) fn fold_through(
+    store: &Store,
+    state: &mut State,
+    records: &[Record],
+) -> Vec<millrace_schemas::enriched::Outcome> {
     let mut folded = Vec::new();
     for transaction in records.chunks(3) {
         let mut overlay = Overlay::on(state);
@@ -41,6 +45,17 @@ proptest! {
         prop_assert_eq!(state.head().folded, first.last().unwrap().offset + 1);
         outcomes.extend(fold_through(&store, &mut state, second));
         prop_assert_eq!(outcomes, fold_in(&mut blank(), &records, 3));
+    }
+
+    #[test]
+    fn a_state_that_rests_on_the_store_folds_as_one_that_has_all_in_memory(script in script(), events in 1..8usize) {
+        let records = records(&script);
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "log").unwrap();
+        let mut state = blank();
+        state.rest_on(store.below(5));
+        state.with_generations_of(events);
+        prop_assert_eq!(fold_through(&store, &mut state, &records), fold_in(&mut blank(), &records, 3));
     }
 
     /// What recovery does: fold without releasing, hold from where the record says.

@@ -161,15 +161,22 @@ fn without_attribution_experiments_are_as_sent() {
 #[test]
 fn a_decision_is_remembered_for_the_window_since_it_was_last_made() {
     let window = 90 * DAY;
-    for (converted, carried) in [(window, true), (window + 1, false)] {
+    let cases = [(window - GRACE, true), (window - GRACE + 1, false)];
+    let cases =
+        cases.into_iter().flat_map(|(converted, carried)| [(converted, carried, false), (converted, carried, true)]);
+    for (converted, carried, ticked) in cases {
         let mut folded = folded();
         folded.event(T0, decides("v", "d1", T0, "e", "a"));
         // Made again a day later: the window counts from there.
         folded.event(T0 + DAY, decides("v", "d2", T0 + DAY, "e", "a"));
-        // Released against the state before the tick: that of the conversion's own arrival.
+        // As of the moment the conversion is due, whatever ticks come before and after that.
         let at = T0 + DAY + converted;
-        folded.event(at, converts("v", "c", at)).tick(at + GRACE);
-        assert_eq!(!folded.experiments("c").is_empty(), carried, "{converted}");
+        folded.event(at, converts("v", "c", at));
+        if ticked {
+            folded.tick(at + GRACE / 2);
+        }
+        folded.tick(at + GRACE + HOUR);
+        assert_eq!(!folded.experiments("c").is_empty(), carried, "{converted} {ticked}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use millrace_eventlog::Record;
 use millrace_processor::step::{Input, Outcomes, Overlay, fold, release, step};
 use millrace_schemas::enriched::{Outcome, outcome};
 use millrace_schemas::raw::raw;
@@ -48,6 +50,37 @@ proptest! {
         prop_assert_eq!(fold_in(&mut blank(), &records, size), at_once.clone());
         // And again: nothing but the records decides.
         prop_assert_eq!(fold_in(&mut blank(), &records, usize::MAX), at_once);
+    }
+
+    /// Another log gives other offsets, and ticks at other times.
+    #[test]
+    fn offsets_and_ticks_change_no_row(script in script(), gaps in proptest::collection::vec(1..9u64, 240), ticks in proptest::collection::vec(0..3i64, 120)) {
+        let records = records(&script);
+        let (mut others, mut offset) = (Vec::new(), 1_000_000_000);
+        let mut gaps = gaps.into_iter();
+        let mut place = |record: &Record| {
+            offset += gaps.next().unwrap();
+            Record { offset, ..record.clone() }
+        };
+        let mut now_ms = T0;
+        for (record, ticks) in records.iter().zip(ticks.into_iter().chain(std::iter::once(0))) {
+            // A record that does not decode takes the time that stands in the log: no tick before it.
+            let decodes = record.value != Bytes::from_static(b"\xff");
+            if ticks > 0 && decodes && !others.is_empty() {
+                let at_ms = now_ms + (record.append_time_ms - now_ms) * ticks / 2;
+                others.push(place(&crate::support::record(0, at_ms, tick())));
+            }
+            others.push(place(record));
+            if decodes {
+                now_ms = record.append_time_ms;
+            }
+        }
+        let rows = |records: &[Record]| fold_in(&mut blank(), records, 5).iter().map(row).collect::<Vec<_>>();
+        let at_last = record(u64::MAX - 1, now_ms + HOUR, tick());
+        prop_assert_eq!(
+            rows(&[&others[..], std::slice::from_ref(&at_last)].concat()),
+            rows(&[&records[..], std::slice::from_ref(&at_last)].concat())
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::rig::*;
 use crate::support::*;
 
 /// Decisions and conversions of a few visitors, some of them sent before.
-fn some_events(dice: &Dice, now_ms: i64) -> Vec<Event> {
+pub fn some_events(dice: &Dice, now_ms: i64) -> Vec<Event> {
     let one = |_| {
         let (visitor, uuid) = (format!("v{}", dice.roll(20)), format!("u{}", dice.roll(5_000)));
         let at = now_ms - dice.roll(3_000) as i64;

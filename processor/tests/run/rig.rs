@@ -2,27 +2,32 @@
 #![allow(unreachable_pub, reason = "shared by the modules of one test program")]
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::TryStreamExt;
 use millrace_clock::{Clock, ManualClock};
 use millrace_eventlog::embedded::{EmbeddedLog, Options};
-use millrace_eventlog::{
-    AppendError, Appended, Chunk, CommitError, Consumer, Delivery, Extent, Log, NewRecord, Offset, Partition,
-    ReadError, Record, Topic, TopicSpec, Transaction,
-};
+use millrace_eventlog::{Appended, Log, Offset, Partition, Record, Topic, TopicSpec};
 use millrace_processor::{Config, Error, Progress, Services, create_settings, run};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::{EnrichedRecord, Outcome, Watermark, enriched_record};
+use millrace_schemas::layout::{SnapshotName, snapshots_prefix};
 use millrace_schemas::raw::{Event, Settings, raw};
 use millrace_schemas::{partition, topics};
 use millrace_telemetry::Readiness;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+mod fragile;
+
+pub use fragile::{Faults, Hang};
+use fragile::{Fragile, FragileStore};
 
 use crate::support::{T0, blank, fold_in, new_record};
 
@@ -31,20 +36,14 @@ pub const ENRICHED: Topic = Topic(topics::ENRICHED);
 pub const PARTITIONS: u32 = 3;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// When a commit hangs until its process is killed, or (before the commit) until it hangs no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hang {
-    Never = 0,
-    /// The log has not heard of the transaction.
-    BeforeCommit = 1,
-    /// The log has the transaction; state and local store do not know.
-    AfterCommit = 2,
-}
-
 pub struct Rig {
     pub folder: TempDir,
     pub clock: Arc<ManualClock>,
     pub log: Arc<EmbeddedLog>,
+    /// The bucket.
+    pub bucket: Arc<InMemory>,
+    /// What goes wrong for every processor from its start on.
+    pub faults: Faults,
 }
 
 pub struct Running {
@@ -52,9 +51,8 @@ pub struct Running {
     pub readiness: Readiness,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Error>>,
-    hang: Arc<AtomicU8>,
+    pub faults: Faults,
     hung: watch::Receiver<bool>,
-    fenced: Arc<AtomicBool>,
 }
 
 pub fn five_seconds() -> Settings {
@@ -63,17 +61,34 @@ pub fn five_seconds() -> Settings {
 
 impl Rig {
     pub async fn new() -> Self {
-        let rig = Self::without_settings();
-        create_settings(&*rig.log, &*rig.clock, &five_seconds()).await.unwrap();
-        rig
+        Self::without_settings().settled().await
+    }
+
+    /// With settings as the first record of each partition.
+    pub async fn settled(self) -> Self {
+        create_settings(&*self.log, &*self.clock, &five_seconds()).await.unwrap();
+        self
+    }
+
+    /// Another log under the same id, with nothing in it: what an operator gets who makes the topics anew.
+    pub fn made_anew(&self) -> Self {
+        let id = self.log.id().to_owned();
+        let anew = Self::of(
+            ManualClock::at(self.clock.now_ms()),
+            Options { new_id: Arc::new(move || id.clone()), ..Options::default() },
+        );
+        Self { bucket: self.bucket.clone(), ..anew }
     }
 
     pub fn without_settings() -> Self {
+        Self::of(ManualClock::at(T0), Options::default())
+    }
+
+    fn of(clock: Arc<ManualClock>, options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = ManualClock::at(T0);
         let specs = [RAW, ENRICHED].map(|topic| TopicSpec { topic, partitions: PARTITIONS });
-        let log = EmbeddedLog::open(&folder.path().join("log"), &specs, clock.clone(), Options::default()).unwrap();
-        Self { folder, clock, log }
+        let log = EmbeddedLog::open(&folder.path().join("log"), &specs, clock.clone(), options).unwrap();
+        Self { folder, clock, log, bucket: Arc::new(InMemory::new()), faults: Faults::default() }
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -89,16 +104,16 @@ impl Rig {
     }
 
     pub fn start_ticking(&self, state_dir: PathBuf, tick_interval: Duration) -> Running {
-        let hang = Arc::new(AtomicU8::new(0));
         let (tell, hung) = watch::channel(false);
-        let fenced = Arc::new(AtomicBool::new(false));
-        let faults = Faults { hang: hang.clone(), tell: Arc::new(tell), fenced: fenced.clone() };
-        let log = Arc::new(Fragile { inner: self.log.clone(), faults });
+        let faults = self.faults.fresh();
+        let log = Arc::new(Fragile::new(self.log.clone(), faults.clone(), tell));
+        let store = Arc::new(FragileStore::new(self.bucket.clone(), faults.clone()));
         let (progress, readiness, stop) = (Arc::new(Progress::default()), Readiness::new(), CancellationToken::new());
-        let config = Config { tick_interval };
-        let services = Services { log, clock: self.clock.clone(), state_dir, config, readiness: readiness.clone() };
+        let config = Config { tick_interval, ..Config::default() };
+        let (clock, readiness) = (self.clock.clone(), readiness);
+        let services = Services { log, clock, state_dir, store, config, readiness: readiness.clone() };
         let task = tokio::spawn(run(services, progress.clone(), stop.clone()));
-        Running { progress, readiness, stop, task, hang, hung, fenced }
+        Running { progress, readiness, stop, task, faults, hung }
     }
 
     pub async fn append(&self, bodies: Vec<raw::Body>) -> Vec<Appended> {
@@ -162,11 +177,51 @@ impl Rig {
         .await;
     }
 
+    /// The keys of a partition's snapshots, oldest first.
+    pub async fn snapshot_keys(&self, partition: Partition) -> Vec<String> {
+        let prefix = Path::parse(snapshots_prefix(self.log.id(), partition).trim_end_matches('/')).unwrap();
+        let mut keys: Vec<_> =
+            self.bucket.list(Some(&prefix)).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+        keys.sort();
+        keys
+    }
+
+    /// Waits until every partition has a snapshot of the present hour.
+    pub async fn snapshots_are_there(&self) {
+        let hour = |time_ms: i64| time_ms / crate::support::HOUR;
+        let present = hour(self.clock.now_ms());
+        let waiting = async {
+            for partition in 0..PARTITIONS {
+                let there = |keys: Vec<String>| {
+                    let newest = keys.last().and_then(|key| SnapshotName::of_key(key));
+                    newest.is_some_and(|name| hour(name.log_time_ms) >= present)
+                };
+                while !there(self.snapshot_keys(partition).await) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, waiting).await.expect("snapshots come");
+    }
+
+    /// All raw records, by partition.
+    pub async fn raw(&self) -> Vec<Vec<Record>> {
+        let mut raw = Vec::new();
+        for partition in 0..PARTITIONS {
+            raw.push(self.records(RAW, partition).await);
+        }
+        raw
+    }
+
     /// What the log holds is what the fold makes of raw at once: the same outcomes in the same order.
     pub async fn check_outcomes(&self) {
+        self.check_outcomes_of(self.raw().await).await;
+    }
+
+    /// As [`Rig::check_outcomes`], where raw holds no longer all that it held.
+    pub async fn check_outcomes_of(&self, raw: Vec<Vec<Record>>) {
         let mut total = 0;
-        for partition in 0..PARTITIONS {
-            let raw = self.records(RAW, partition).await;
+        for (partition, raw) in (0..).zip(raw) {
             let expected = fold_in(&mut blank(), &raw, usize::MAX);
             let (outcomes, watermarks) = self.enriched(partition).await;
             assert_eq!(outcomes.len(), expected.len(), "how many outcomes partition {partition} has");
@@ -181,12 +236,12 @@ impl Rig {
 
 impl Running {
     pub fn hang(&self, at: Hang) {
-        self.hang.store(at as u8, Ordering::SeqCst);
+        self.faults.hang(at);
     }
 
     /// A commit of its was fenced.
     pub fn fenced(&self) -> bool {
-        self.fenced.load(Ordering::SeqCst)
+        self.faults.fenced()
     }
 
     pub async fn hung(&mut self) {
@@ -221,81 +276,6 @@ pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("not within the deadline: {what}"));
-}
-
-#[derive(Clone)]
-struct Faults {
-    hang: Arc<AtomicU8>,
-    tell: Arc<watch::Sender<bool>>,
-    fenced: Arc<AtomicBool>,
-}
-
-/// A log whose commits hang on request.
-struct Fragile {
-    inner: Arc<dyn Log>,
-    faults: Faults,
-}
-
-struct FragileConsumer {
-    inner: Box<dyn Consumer>,
-    faults: Faults,
-}
-
-#[async_trait]
-impl Log for Fragile {
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-    fn partitions(&self, topic: Topic) -> u32 {
-        self.inner.partitions(topic)
-    }
-    async fn append(&self, topic: Topic, records: Vec<NewRecord>) -> Result<Vec<Appended>, AppendError> {
-        self.inner.append(topic, records).await
-    }
-    async fn read(&self, topic: Topic, p: Partition, from: Offset, max_bytes: usize) -> Result<Chunk, ReadError> {
-        self.inner.read(topic, p, from, max_bytes).await
-    }
-    async fn extent(&self, topic: Topic, partition: Partition) -> Result<Extent, ReadError> {
-        self.inner.extent(topic, partition).await
-    }
-    async fn position_at(&self, topic: Topic, p: Partition, time_ms: i64) -> Result<Option<Offset>, ReadError> {
-        self.inner.position_at(topic, p, time_ms).await
-    }
-    async fn grown(&self, topic: Topic, partition: Partition, end: Offset, at_most: Duration) {
-        self.inner.grown(topic, partition, end, at_most).await;
-    }
-    async fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Consumer>, ReadError> {
-        let inner = self.inner.subscribe(group, topic).await?;
-        Ok(Box::new(FragileConsumer { inner, faults: self.faults.clone() }))
-    }
-}
-
-#[async_trait]
-impl Consumer for FragileConsumer {
-    async fn next(&mut self) -> Result<Delivery, ReadError> {
-        self.inner.next().await
-    }
-    fn start(&mut self, partition: Partition, from: Offset) {
-        self.inner.start(partition, from);
-    }
-    fn pause(&mut self, partition: Partition, paused: bool) {
-        self.inner.pause(partition, paused);
-    }
-    async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
-        let Faults { hang, tell, fenced } = &self.faults;
-        if hang.load(Ordering::SeqCst) == Hang::AfterCommit as u8 {
-            self.inner.commit(transaction).await?;
-            let _ = tell.send(true);
-            return std::future::pending().await;
-        }
-        while hang.load(Ordering::SeqCst) == Hang::BeforeCommit as u8 {
-            let _ = tell.send(true);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let committed = self.inner.commit(transaction).await;
-        fenced.fetch_or(matches!(committed, Err(CommitError::Fenced { .. })), Ordering::SeqCst);
-        committed
-    }
 }
 
 /// A source of random choices that can be repeated.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use millrace_schemas::layout::{
-    AccountId, Codec, ExportType, FOLDER_SEGMENT_BYTES_MAX, Slot, date_of, date_prefix, folder, folder_other,
-    part_name, start_of,
+    AccountId, Codec, ExportType, FOLDER_SEGMENT_BYTES_MAX, Slot, SnapshotName, SnapshotPart, SnapshotShelf, date_of,
+    date_prefix, folder, folder_other, part_name, snapshot_parts_prefix, start_of,
 };
 use proptest::prelude::*;
 
@@ -199,4 +199,47 @@ fn each_type_has_its_own_prefix() {
         "audit/v1/account_id=12/",
     ];
     assert_eq!(prefixes, expected);
+}
+
+#[test]
+fn a_snapshots_key_tells_position_version_and_log_time() {
+    let name = SnapshotName { folded: 1_234, state_version: 7, log_time_ms: 1_790_553_600_000 };
+    let key = name.key("log", 3);
+    assert_eq!(key, "_millrace/snapshots/log/00003/00000000000000001234-7-01790553600000");
+    assert_eq!(SnapshotName::of_key(&key), Some(name));
+    for other in [
+        "",
+        "_millrace/snapshots/log/00003/1234-7-01790553600000",
+        "_millrace/snapshots/log/00003/00000000000000001234-7",
+        "_millrace/snapshots/log/00003/00000000000000001234--01790553600000",
+        "_millrace/snapshots/log/00003/00000000000000001234-7-01790553600000-1",
+        "_millrace/snapshots/log/00003/00000000000000001234-+7-01790553600000",
+        "_millrace/snapshots/log/00003/99999999999999999999-7-01790553600000",
+    ] {
+        assert_eq!(SnapshotName::of_key(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_parts_key_tells_whose_it_is() {
+    for (shelf, key) in [
+        (SnapshotShelf::At(1_234), "_millrace/snapshot-parts/log/00003/7/at-00000000000000001234/00ff"),
+        (SnapshotShelf::Hour(497_376), "_millrace/snapshot-parts/log/00003/7/hour-0000497376/00ff"),
+    ] {
+        let part = SnapshotPart { state_version: 7, shelf, sha256: "00ff".into() };
+        assert_eq!(part.key("log", 3), key);
+        assert_eq!(SnapshotPart::of_key(key), Some(part));
+        assert!(key.starts_with(&snapshot_parts_prefix("log", 3)));
+    }
+    for other in ["", "7/at-1/00", "7/hour-497376/00", "7/other-0000497376/00", "x/hour-0000497376/00"] {
+        assert_eq!(SnapshotPart::of_key(other), None, "{other}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn snapshots_sort_by_position(one in any::<u64>(), other in any::<u64>()) {
+        let key = |folded| SnapshotName { folded, state_version: 1, log_time_ms: 0 }.key("log", 0);
+        prop_assert_eq!(key(one).cmp(&key(other)), one.cmp(&other));
+    }
 }

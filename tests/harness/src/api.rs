@@ -52,7 +52,13 @@ impl Api {
     /// The API of a running Millrace, with its demo key.
     #[must_use]
     pub fn of(demo: &Demo) -> Self {
-        Self { client: client(), base: demo.api().to_owned(), key: demo.api_key().to_owned() }
+        Self::at(demo.api(), demo.api_key())
+    }
+
+    /// The API at a base address, with a key.
+    #[must_use]
+    pub fn at(base: &str, key: &str) -> Self {
+        Self { client: client(), base: base.to_owned(), key: key.to_owned() }
     }
 
     /// The same API with another key.

@@ -18,13 +18,7 @@ impl Clients {
     /// They are not, and `CI` is `true`: there a skipped test is a failed one.
     #[must_use]
     pub fn installed(tests: &Path, which: Which) -> Option<Self> {
-        let marker = tests.join(".cache").join(which.folder()).join(".installed");
-        if marker.exists() {
-            return Some(Self { tests: tests.to_owned() });
-        }
-        assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{which:?} clients: run tests/clients/install");
-        eprintln!("skipped: the {which:?} clients are not installed (tests/clients/install)");
-        None
+        installed(tests, which.folder(), "tests/clients/install").map(|_| Self { tests: tests.to_owned() })
     }
 
     /// A Python script of `tests/clients`.
@@ -55,6 +49,21 @@ impl Clients {
     pub fn programs(&self) -> PathBuf {
         self.tests.join(".cache/py/bin")
     }
+}
+
+/// The folder of something that an install script puts into `tests/.cache`. `None`: it is not there, which is said in one line.
+///
+/// # Panics
+/// It is not there, and `CI` is `true`: there a skipped test is a failed one.
+#[must_use]
+pub fn installed(tests: &Path, name: &str, by: &str) -> Option<PathBuf> {
+    let folder = tests.join(".cache").join(name);
+    if folder.join(".installed").exists() {
+        return Some(folder);
+    }
+    assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{name} is not installed: run {by}");
+    eprintln!("skipped: {name} is not installed ({by})");
+    None
 }
 
 /// Which clients a test needs.

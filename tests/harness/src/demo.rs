@@ -28,6 +28,12 @@ impl Demo {
         Ok(Self(values))
     }
 
+    /// These names and values.
+    #[must_use]
+    pub fn of<const COUNT: usize>(values: [(&str, String); COUNT]) -> Self {
+        Self(values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     /// The value of a name.
     ///
     /// # Panics

@@ -110,10 +110,16 @@ impl Load {
     /// Starts to send to the API.
     #[must_use]
     pub fn start(plan: Plan, api: &Api) -> Self {
+        Self::start_on(plan, vec![api.clone()])
+    }
+
+    /// Starts to send to several, as through a load balancer: a request that was not acknowledged goes to the next one.
+    #[must_use]
+    pub fn start_on(plan: Plan, apis: Vec<Api>) -> Self {
         let shared = Arc::new(Shared::default());
         let mut senders = JoinSet::new();
         for _ in 0..plan.senders {
-            senders.spawn(send(plan.clone(), api.clone(), Arc::clone(&shared)));
+            senders.spawn(send(plan.clone(), apis.clone(), Arc::clone(&shared)));
         }
         Self { plan, shared, senders }
     }
@@ -201,14 +207,15 @@ pub fn percentile(sorted: &[u32], percent: usize) -> u32 {
     sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
-async fn send(plan: Plan, api: Api, shared: Arc<Shared>) {
+async fn send(plan: Plan, apis: Vec<Api>, shared: Arc<Shared>) {
     let period = Duration::from_micros(1_000_000 * plan.per_request * plan.senders / plan.rate.max(1));
     let mut ticks = tokio::time::interval(period);
     while !shared.stop.load(Ordering::Relaxed) {
         ticks.tick().await;
         let request = shared.next_request.fetch_add(1, Ordering::Relaxed);
         let body = plan.body(request);
-        loop {
+        let balanced = apis.iter().cycle().skip(usize::try_from(request).unwrap_or_default() % apis.len());
+        for api in balanced {
             let began = clock().elapsed();
             if matches!(api.post(&body).await, Ok(answer) if answer.status == 204) {
                 let took = clock().elapsed().saturating_sub(began);

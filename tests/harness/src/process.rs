@@ -2,15 +2,15 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Read;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use crate::api::Api;
+use crate::child::{Killed, free_address};
 use crate::demo::Demo;
 use crate::wait::until;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 /// How long a start may take, recovery included.
 const READY_WITHIN: Duration = Duration::from_secs(40);
@@ -92,8 +92,7 @@ impl Launch {
         let also = output.try_clone().expect("a second handle of the output file");
         let mut command = self.run_command();
         command.stdin(Stdio::null()).stdout(output).stderr(also);
-        let child = command.spawn().expect("the binary can be started");
-        let mut server = Server { launch: self.clone(), child: Killed(child), demo: None };
+        let mut server = Server { launch: self.clone(), child: Killed::spawn(&mut command), demo: None };
         server.wait_ready().await;
         server.demo = Some(Demo::read(&self.data.join("demo.env")).expect("demo.env of the first start"));
         server
@@ -106,10 +105,10 @@ impl Launch {
     pub async fn refused(&self) -> String {
         let mut command = self.run_command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = Killed(command.spawn().expect("the binary can be started"));
+        let mut child = Killed::spawn(&mut command);
         let stdout = drain(child.0.stdout.take());
         let stderr = drain(child.0.stderr.take());
-        let status = until("it to refuse instead of running", READY_WITHIN, async || ended(&mut child.0)).await;
+        let status = until("it to refuse instead of running", READY_WITHIN, async || ended(&mut child)).await;
         let printed = [stdout, stderr].map(|reader| reader.join().expect("reading does not panic")).concat();
         assert!(!status.success(), "it refuses with an exit code; it printed: {printed}");
         printed
@@ -157,17 +156,6 @@ pub struct Server {
     demo: Option<Demo>,
 }
 
-/// A child that does not outlive its owner.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 impl Server {
     /// How it was started.
     #[must_use]
@@ -196,10 +184,7 @@ impl Server {
     /// Resident memory in bytes; 0 where the system does not tell.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
+        self.child.memory_bytes()
     }
 
     /// `kill -9`, and waits until it is gone.
@@ -207,7 +192,7 @@ impl Server {
     /// # Panics
     /// It had ended by itself before.
     pub fn kill_9(mut self) {
-        if let Ok(Some(status)) = self.child.0.try_wait() {
+        if let Some(status) = self.child.ended() {
             panic!("it ended by itself before it was killed: {status}");
         }
         self.child.0.kill().expect("the server can be killed");
@@ -220,7 +205,7 @@ impl Server {
     /// It does not stop within 30 s.
     pub async fn terminate(mut self) -> ExitStatus {
         self.signal_term();
-        let child = &mut self.child.0;
+        let child = &mut self.child;
         until("the server to stop after SIGTERM", STOP_WITHIN, async || ended(child)).await
     }
 
@@ -229,16 +214,15 @@ impl Server {
     /// # Panics
     /// It cannot be signalled.
     pub fn signal_term(&self) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("the server can be signalled");
+        self.child.signal(Signal::TERM);
     }
 
     async fn wait_ready(&mut self) {
         let ready = format!("http://{}/readyz", self.launch.api);
         let client = reqwest::Client::new();
-        let child = &mut self.child.0;
+        let child = &mut self.child;
         until("the server to be ready", READY_WITHIN, async || {
-            if let Ok(Some(status)) = child.try_wait() {
+            if let Some(status) = child.ended() {
                 panic!("the server ended while it was to start: {status}");
             }
             let response = client.get(&ready).send().await.map_err(|error| error.to_string())?;
@@ -268,8 +252,8 @@ pub fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn ended(child: &mut Child) -> Result<ExitStatus, &'static str> {
-    child.try_wait().expect("a child's status can be asked for").ok_or("it runs")
+fn ended(child: &mut Killed) -> Result<ExitStatus, &'static str> {
+    child.ended().ok_or("it runs")
 }
 
 fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<String> {
@@ -279,14 +263,4 @@ fn drain<R: Read + Send + 'static>(pipe: Option<R>) -> std::thread::JoinHandle<S
         pipe.read_to_end(&mut bytes).expect("a pipe can be read");
         String::from_utf8_lossy(&bytes).into_owned()
     })
-}
-
-/// A free port outside the range the system takes ports for outgoing connections from: there, a sender that tries to
-/// reach a killed server could be given the server's own port.
-fn free_address() -> String {
-    let free = std::iter::repeat_with(|| rand::random_range(10_240..32_000)).find_map(|port: u16| {
-        let address = format!("127.0.0.1:{port}");
-        TcpListener::bind(&address).is_ok().then_some(address)
-    });
-    free.expect("the search ends with a free port only")
 }

@@ -23,6 +23,8 @@ pub(super) struct Watch {
     /// Since when the brokers do not know the topic as it was.
     gone: Option<Instant>,
     marks: BTreeMap<Partition, Mark>,
+    /// How far the client had come when it was last looked at.
+    reached: BTreeMap<Partition, Offset>,
 }
 
 /// What was last seen of a partition.
@@ -35,7 +37,7 @@ struct Mark {
 
 impl Watch {
     pub(super) fn new(seat: Arc<Seat>, name: Arc<str>) -> Self {
-        Self { seat, name, looked: Instant::now(), gone: None, marks: BTreeMap::new() }
+        Self { seat, name, looked: Instant::now(), gone: None, marks: BTreeMap::new(), reached: BTreeMap::new() }
     }
 
     /// Something of the partition came: records, or its end.
@@ -52,7 +54,8 @@ impl Watch {
         }
         self.looked = Instant::now();
         let positions = flows.positions();
-        if self.is_gone(shared, &positions) || positions.is_empty() {
+        self.reached.extend(positions.iter().copied());
+        if self.is_gone(shared) || positions.is_empty() {
             return None;
         }
         let places: Vec<_> = positions
@@ -89,7 +92,7 @@ impl Watch {
     }
 
     /// Whether the topic is gone. The owner is told once it has been so for a while.
-    fn is_gone(&mut self, shared: &Shared, positions: &[(Partition, Offset)]) -> bool {
+    fn is_gone(&mut self, shared: &Shared) -> bool {
         match shared.cluster.partitions(&self.name) {
             Ok(partitions) if partitions == self.seat.partitions => {
                 self.gone = None;
@@ -102,7 +105,8 @@ impl Watch {
         let since = *self.gone.get_or_insert_with(Instant::now);
         if since.elapsed() >= DELETED_AFTER {
             self.gone = None;
-            let (partition, position) = positions.first().copied().unwrap_or_default();
+            let reached = self.reached.iter().next_back().map(|(partition, position)| (*partition, *position));
+            let (partition, position) = reached.unwrap_or_default();
             self.seat.fail(partition, deleted(self.seat.topic, partition, position));
         }
         true

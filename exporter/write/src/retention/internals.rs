@@ -62,7 +62,7 @@ impl Retention {
         while let Some((footer, key)) = footers.try_next().await? {
             // Another owner sweeps too: one that is gone is no reason to stop.
             let Some(footer) = footer else { continue };
-            let waited_for = footer.shards.iter().any(|part| published.unbegun.contains(&part.shard));
+            let waited_for = footer.shards.iter().any(|part| published.is_waited_for(part));
             if !behind(&key) || footer.latest_ms() >= cutoffs.segments_ms || waited_for {
                 first_kept = footer.start;
                 break;

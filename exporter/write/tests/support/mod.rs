@@ -202,12 +202,8 @@ pub async fn until(what: &str, clock: &ManualClock, mut reached: impl AsyncFnMut
 
 /// Waits until every shard with accounts is published through `through_ms`.
 pub async fn published(exporter: &Exporter, clock: &ManualClock, through_ms: i64) {
-    let wait = async {
-        while exporter.through() < through_ms && !exporter.has_ended() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(DEADLINE, with_time(clock, wait)).await;
+    let reached = async || exporter.through() >= through_ms || exporter.has_ended();
+    until(&format!("published through {through_ms}"), clock, reached).await;
     let so_far = exporter.progress.snapshot();
-    assert!(in_time.is_ok() && !exporter.has_ended(), "not published through {through_ms}: {so_far:?}");
+    assert!(exporter.through() >= through_ms, "ended before it was published through {through_ms}: {so_far:?}");
 }

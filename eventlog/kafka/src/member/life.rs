@@ -1,0 +1,196 @@
+//! One consumer's life: poll, deliver, and look at what the owner wants, until something ends it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_eventlog::{Committed, Partition, Record};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tokio::time::Instant;
+
+use super::flows::Flows;
+use super::seat::{Client, Seat};
+use super::watch::Watch;
+use super::worker::{Ended, Worker};
+use crate::limits::{DELIVERY_BYTES, HELD_AFTER, POLL, POLL_RECORDS_MAX, REQUEST_TIMEOUT, WATCH_EVERY};
+use crate::record::{incoming, number, offset};
+
+/// One consumer's life.
+pub(super) struct Life<'a> {
+    worker: &'a Worker,
+    client: Arc<Client>,
+    flows: Flows,
+    watch: Watch,
+    /// Since when the owner has made no room.
+    full_since: Option<Instant>,
+    began: Instant,
+    /// Whether it has lived for a while without trouble.
+    well: bool,
+}
+
+impl<'a> Life<'a> {
+    pub(super) fn new(worker: &'a Worker, client: Arc<Client>) -> Self {
+        let flows = Flows::new(Arc::clone(&worker.seat), Arc::clone(&worker.name));
+        let watch = Watch::new(Arc::clone(&worker.seat), Arc::clone(&worker.name));
+        Self { worker, client, flows, watch, full_since: None, began: Instant::now(), well: false }
+    }
+
+    pub(super) fn live(mut self) -> Ended {
+        let seat = Arc::clone(&self.worker.seat);
+        loop {
+            if seat.is_over() {
+                return Ended::Left;
+            }
+            if let Some(restart) = seat.take_restart() {
+                return Ended::Restart(restart);
+            }
+            self.announce();
+            self.make_way();
+            self.flows.steer(&self.client);
+            if let Err(ended) = self.gather() {
+                return ended;
+            }
+            if !self.well && self.began.elapsed() >= WATCH_EVERY {
+                self.well = true;
+                self.worker.shared.troubles.end(&self.worker.trouble());
+            }
+            if let Some(partition) = self.watch.look(&self.worker.shared, &self.flows) {
+                return Ended::Stalled(partition);
+            }
+        }
+    }
+
+    /// Tells the owner of newly assigned partitions, once their committed positions are known. Those of a transaction that is
+    /// not decided yet are waited for.
+    fn announce(&self) {
+        let seat = &self.worker.seat;
+        let partitions: Vec<_> = seat.lock().unannounced.iter().copied().collect();
+        if partitions.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in &partitions {
+            list.add_partition(&self.worker.name, number(*partition));
+        }
+        let answers = match self.client.committed_offsets(list, REQUEST_TIMEOUT) {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::warn!(%error, group = self.worker.group, "the group's positions cannot be read, trying again");
+                return;
+            }
+        };
+        for answer in answers.elements() {
+            let Ok(partition) = Partition::try_from(answer.partition()) else { continue };
+            if let Err(error) = answer.error() {
+                tracing::warn!(%error, partition, "the group's position cannot be read, trying again");
+                continue;
+            }
+            let committed = match answer.offset() {
+                rdkafka::Offset::Offset(next) => {
+                    Some(Committed { next: offset(next), metadata: answer.metadata().to_owned() })
+                }
+                _ => None,
+            };
+            seat.announce(partition, committed);
+        }
+    }
+
+    /// Where the owner makes no room for a while the client stops fetching; it goes on answering rebalances.
+    fn make_way(&mut self) {
+        if self.worker.seat.wait_for_room(POLL) {
+            self.full_since = None;
+            self.flows.hold(false);
+        } else if self.full_since.get_or_insert_with(Instant::now).elapsed() >= HELD_AFTER {
+            self.flows.hold(true);
+        }
+    }
+
+    /// Takes what the client has.
+    fn gather(&mut self) -> Result<(), Ended> {
+        let held = self.full_since.is_some_and(|since| since.elapsed() >= HELD_AFTER);
+        if self.full_since.is_some() && !held {
+            return Ok(());
+        }
+        let client = Arc::clone(&self.client);
+        let mut batches: BTreeMap<Partition, Batch> = BTreeMap::new();
+        let mut wait = POLL;
+        for _ in 0..POLL_RECORDS_MAX {
+            match client.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let Ok(partition) = Partition::try_from(message.partition()) else { continue };
+                    let at = offset(message.offset());
+                    let Some(flow) = self.flows.get(partition).filter(|flow| at >= flow.expected) else { continue };
+                    flow.expected = at + 1;
+                    let epoch = flow.epoch;
+                    self.watch.heard(partition);
+                    let batch = batches.entry(partition).or_default();
+                    batch.add(epoch, incoming(&message));
+                    if batch.bytes >= DELIVERY_BYTES {
+                        batch.deliver(&self.worker.seat, partition);
+                        break;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    let Ok(partition) = Partition::try_from(partition) else { continue };
+                    self.watch.heard(partition);
+                    if let Some(batch) = batches.get_mut(&partition) {
+                        batch.deliver(&self.worker.seat, partition);
+                    }
+                    if let Some(flow) = self.flows.get(partition) {
+                        self.worker.seat.deliver_end(partition, flow.epoch, flow.expected);
+                    }
+                }
+                Some(Err(error)) => self.failed(error)?,
+            }
+            wait = Duration::ZERO;
+        }
+        for (partition, mut batch) in batches {
+            batch.deliver(&self.worker.seat, partition);
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: KafkaError) -> Result<(), Ended> {
+        if let Some((code, reason)) = self.client.client().fatal_error() {
+            tracing::warn!(%code, reason, group = self.worker.group, "a member met a fatal error");
+            return Err(match code {
+                RDKafkaErrorCode::FencedInstanceId => Ended::Fenced,
+                _ => Ended::Failed(error),
+            });
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.flows.look_again(),
+            _ => tracing::info!(%error, group = self.worker.group, "a member met an error; its client goes on"),
+        }
+        Ok(())
+    }
+}
+
+/// Records of one partition and epoch on their way to the owner.
+#[derive(Default)]
+struct Batch {
+    epoch: u64,
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, epoch: u64, record: Record) {
+        if self.epoch != epoch {
+            self.records.clear();
+            self.bytes = 0;
+            self.epoch = epoch;
+        }
+        self.bytes += record.value.len();
+        self.records.push(record);
+    }
+
+    fn deliver(&mut self, seat: &Seat, partition: Partition) {
+        self.bytes = 0;
+        seat.deliver(partition, self.epoch, std::mem::take(&mut self.records));
+    }
+}

@@ -1,0 +1,66 @@
+//! Child processes and the ports they get.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A child that does not outlive its owner.
+pub struct Killed(pub(crate) Child);
+
+impl Killed {
+    /// Starts a command.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("a child's status can be asked for")
+    }
+
+    /// Resident memory in bytes; 0 where the system does not tell.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// It cannot be signalled.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("a child can be signalled");
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A free port of the loopback interface, outside the range the system takes ports for outgoing connections from: there, a
+/// sender that tries to reach a killed server could be given the server's own port.
+#[must_use]
+pub fn free_port() -> u16 {
+    let candidates = std::iter::repeat_with(|| rand::random_range(10_240..32_000));
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.into_iter().find(free).expect("the search ends with a free port only")
+}
+
+/// [`free_port`] as an address.
+#[must_use]
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
