@@ -237,3 +237,69 @@ impl Drop for Room {
         ::metrics::gauge!(metrics::IN_FLIGHT).decrement(self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    fn record(text: &str) -> NewRecord {
+        NewRecord { partition: 0, version: 1, key: "key".into(), value: text.to_owned().into() }
+    }
+
+    /// A real broker does not produce such an error on request.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_producer_that_met_a_fatal_error_is_made_anew() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("topic", 1, 1).unwrap();
+        let troubles = Arc::new(Troubles::default());
+        let appender =
+            Appender::new(Options::new(cluster.bootstrap_servers(), "tester"), Arc::clone(&troubles)).unwrap();
+        appender.append("topic", vec![record("before")]).await.unwrap();
+        let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[fatal]);
+
+        let met = appender.append("topic", vec![record("met")]).await;
+
+        assert!(matches!(met, Err(AppendError::Unknown { .. })), "whether it is there cannot be told: {met:?}");
+        assert!(troubles.now().is_some_and(|trouble| trouble.contains("appending")), "{:?}", troubles.now());
+        appender.append("topic", vec![record("after")]).await.expect("another producer took its place");
+        assert_eq!(troubles.now(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_append_that_finds_no_room_in_time_is_refused_and_was_not_sent() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("topic", 1, 1).unwrap();
+        let mut options = Options::new(cluster.bootstrap_servers(), "tester");
+        options.in_flight_bytes = RECORD_BYTES_MAX;
+        options.append_timeout = std::time::Duration::from_secs(1);
+        let appender = Appender::new(options, Arc::default()).unwrap();
+        let all = Arc::clone(&appender.room).acquire_many_owned(u32::try_from(appender.permits).unwrap()).await;
+
+        let refused = appender.append("topic", vec![record("no room")]).await;
+
+        assert!(matches!(refused, Err(AppendError::Refused { .. })), "{refused:?}");
+        drop(all);
+        appender.append("topic", vec![record("room")]).await.unwrap();
+        appender.close();
+        let closed = appender.append("topic", vec![record("closed")]).await;
+        assert!(matches!(closed, Err(AppendError::Refused { .. })), "{closed:?}");
+    }
+
+    #[test]
+    fn only_what_the_broker_looked_at_is_refused() {
+        for (code, refusal) in [
+            (RDKafkaErrorCode::MessageSizeTooLarge, true),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, true),
+            (RDKafkaErrorCode::MessageTimedOut, false),
+            (RDKafkaErrorCode::PurgeQueue, false),
+            (RDKafkaErrorCode::PurgeInflight, false),
+            (RDKafkaErrorCode::NotEnoughReplicasAfterAppend, false),
+        ] {
+            assert_eq!(is_refusal(&KafkaError::MessageProduction(code)), refusal, "{code}");
+        }
+    }
+}
