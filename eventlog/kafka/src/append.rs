@@ -7,10 +7,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer, PurgeConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::config;
 use crate::context::Quiet;
-use crate::limits::{CLOSE_TIMEOUT, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES};
+use crate::limits::{CLOSE_TIMEOUT, FORGIVEN_AFTER, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES};
 use crate::metrics;
 use crate::options::Options;
 use crate::record::outgoing;
@@ -30,6 +31,8 @@ pub(crate) struct Appender {
     troubles: Arc<Troubles>,
     producer: RwLock<FutureProducer<Quiet>>,
     rebuilding: Mutex<()>,
+    /// When an append last failed.
+    failed: Mutex<Option<Instant>>,
     room: Arc<Semaphore>,
     permits: usize,
 }
@@ -39,7 +42,7 @@ impl Appender {
         let producer = RwLock::new(config::producer(&options).create_with_context(Quiet)?);
         let permits = options.in_flight_bytes / PERMIT_BYTES;
         let room = Arc::new(Semaphore::new(permits));
-        Ok(Self { options, troubles, producer, rebuilding: Mutex::new(()), room, permits })
+        Ok(Self { options, troubles, producer, rebuilding: Mutex::new(()), failed: Mutex::new(None), room, permits })
     }
 
     /// Appends to the topic named `name` on the cluster. See [`millrace_eventlog::Log::append`].
@@ -92,7 +95,20 @@ impl Appender {
         match outcome {
             Ok(_) => self.troubles.end(TROUBLE),
             Err(AppendError::TooLarge { .. }) => {}
-            Err(error) => self.troubles.begin(TROUBLE, error.to_string()),
+            Err(error) => {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.troubles.begin(TROUBLE, error.to_string());
+            }
+        }
+    }
+
+    /// The brokers answer: a failure that is some time past counts no longer. A node that is not ready gets no requests, so
+    /// waiting for an append that succeeds could be for ever.
+    pub(crate) fn forgive(&self) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|failed| failed.elapsed() >= FORGIVEN_AFTER) {
+            *failed = None;
+            self.troubles.end(TROUBLE);
         }
     }
 
@@ -113,7 +129,7 @@ impl Appender {
                 };
                 // Who still waits for the old one hears that its records were purged. Letting go of it blocks.
                 old.purge(PurgeConfig::default().queue().inflight());
-                let _ = tokio::task::spawn_blocking(move || drop(old));
+                drop(tokio::task::spawn_blocking(move || drop(old)));
             }
             Err(error) => tracing::error!(%code, %error, "the producer met a fatal error and could not be made anew"),
         }
