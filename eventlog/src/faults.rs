@@ -204,7 +204,7 @@ impl Log for FaultyLog {
         self.shared.check_readable()?;
         let max_bytes = max_bytes.min(self.shared.read_bytes.load(Ordering::SeqCst));
         let read = self.inner.read(topic, partition, from.div_ceil(SPREAD), max_bytes).await;
-        let Chunk { mut records, next } = read.map_err(spread_error)?;
+        let Chunk { mut records, next } = read.map_err(|error| spread_error(error, |_| Some(from)))?;
         records.iter_mut().for_each(|record| record.offset *= SPREAD);
         Ok(Chunk { records, next: (next * SPREAD).max(from) })
     }
@@ -236,27 +236,31 @@ impl Log for FaultyLog {
     async fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Consumer>, ReadError> {
         self.shared.check_readable()?;
         let inner = self.inner.subscribe(group, topic).await?;
-        Ok(Box::new(FaultyConsumer { inner, shared: Arc::clone(&self.shared) }))
+        Ok(Box::new(FaultyConsumer { inner, shared: Arc::clone(&self.shared), starts: HashMap::new() }))
     }
 }
 
 struct FaultyConsumer {
     inner: Box<dyn Consumer>,
     shared: Arc<Shared>,
+    /// Where it was told to start.
+    starts: HashMap<Partition, Offset>,
 }
 
 #[async_trait]
 impl Consumer for FaultyConsumer {
     async fn next(&mut self) -> Result<Delivery, ReadError> {
-        let mut readable = self.shared.readable.subscribe();
+        let (mut readable, starts) = (self.shared.readable.subscribe(), &self.starts);
         self.shared.check_readable()?;
+        let asked = |partition| starts.get(&partition).copied();
         tokio::select! {
-            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(spread_error),
+            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(|error| spread_error(error, asked)),
             _ = readable.wait_for(|readable| !readable) => Err(ReadError::Unavailable("pulled the plug".into())),
         }
     }
 
     fn start(&mut self, partition: Partition, from: Offset) {
+        self.starts.insert(partition, from);
         self.inner.start(partition, from.div_ceil(SPREAD));
     }
 
@@ -275,13 +279,17 @@ fn spread(mut appended: Vec<Appended>) -> Vec<Appended> {
     appended
 }
 
-fn spread_error(error: ReadError) -> ReadError {
+/// `asked`: the position that was asked for in a partition.
+fn spread_error(error: ReadError, asked: impl Fn(Partition) -> Option<Offset>) -> ReadError {
+    let told = |partition, from: Offset| {
+        asked(partition).filter(|asked| asked.div_ceil(SPREAD) == from).unwrap_or(from * SPREAD)
+    };
     match error {
         ReadError::Truncated { topic, partition, from, start } => {
-            ReadError::Truncated { topic, partition, from: from * SPREAD, start: start * SPREAD }
+            ReadError::Truncated { topic, partition, from: told(partition, from), start: start * SPREAD }
         }
         ReadError::Regressed { topic, partition, from, end } => {
-            ReadError::Regressed { topic, partition, from: from * SPREAD, end: end * SPREAD }
+            ReadError::Regressed { topic, partition, from: told(partition, from), end: end * SPREAD }
         }
         ReadError::Damaged { topic, partition, offset, reason } => {
             ReadError::Damaged { topic, partition, offset: offset * SPREAD, reason }

@@ -1,14 +1,16 @@
 //! What the tests of the log on Kafka share: a log of its own on a cluster, and what Kafka's own clients can do to it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_eventlog::{Log, NewRecord, Offset, Partition, Topic};
 use millrace_eventlog_kafka::topics::{self, TopicSettings};
 use millrace_eventlog_kafka::{KafkaLog, Options};
+use millrace_harness::kafka::Cluster;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -37,7 +39,7 @@ pub(crate) fn options(bootstrap: &str, replication: u16) -> Options {
     let mut options = Options::new(bootstrap, "tester");
     options.prefix = format!("t{}.", uuid::Uuid::new_v4().simple());
     options.dev = replication < 3;
-    options.session_timeout = Duration::from_secs(6);
+    options.session_timeout = Duration::from_secs(3);
     options
 }
 
@@ -160,4 +162,72 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> T {
     let producer = producer.clone();
     tokio::task::spawn_blocking(move || call(&producer)).await.expect("the call does not panic")
+}
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE * 2, future).await.expect("it comes in time")
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn until<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let asking = async {
+        loop {
+            if let Some(answer) = probe().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE * 2, asking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Waits until the brokers know a topic, or do not.
+pub(crate) async fn until_known(options: &Options, name: &str, known: bool) {
+    until("a topic to come or go", || async {
+        let client = admin(options);
+        let name = name.to_owned();
+        let asking = move || {
+            let metadata = client.inner().fetch_metadata(None, DEADLINE).expect("the brokers answer");
+            metadata.topics().iter().any(|topic| topic.name() == name)
+        };
+        (tokio::task::spawn_blocking(asking).await.expect("the brokers answer") == known).then_some(())
+    })
+    .await;
+}
+
+/// Deletes a topic, and waits until it is gone.
+pub(crate) async fn delete(options: &Options, name: &str) {
+    for deleted in admin(options).delete_topics(&[name], &AdminOptions::new()).await.expect("the brokers answer") {
+        deleted.expect("the topic is there");
+    }
+    until_known(options, name, false).await;
+}
+
+/// Sets a topic's settings; those not named have their defaults.
+pub(crate) async fn set(options: &Options, topic: Topic, settings: &[(&str, &str)]) {
+    let name = named(options, topic);
+    let mut config = AlterConfig::new(ResourceSpecifier::Topic(&name));
+    for (key, value) in settings {
+        config = config.set(key, value);
+    }
+    for altered in admin(options).alter_configs(&[config], &AdminOptions::new()).await.expect("the brokers answer") {
+        altered.expect("the settings are ones");
+    }
+}
+
+/// A cluster of its own, and the folder it lives in.
+pub(crate) struct Brokers {
+    pub(crate) cluster: Cluster,
+    _home: tempfile::TempDir,
+}
+
+/// Starts brokers. `None`: Kafka is not installed.
+pub(crate) async fn brokers(number: usize) -> Option<Brokers> {
+    let home = tempfile::tempdir().expect("a folder");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository").join("tests");
+    let cluster = Cluster::start(&tests, home.path(), number).await?;
+    Some(Brokers { cluster, _home: home })
 }

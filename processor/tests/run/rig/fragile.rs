@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,6 +45,8 @@ struct Switches {
     group_forgets: AtomicBool,
     reads: AtomicU64,
     subscribed: AtomicU64,
+    looking: AtomicUsize,
+    looking_max: AtomicUsize,
 }
 
 impl Faults {
@@ -100,6 +102,11 @@ impl Faults {
         self.0.subscribed.load(Ordering::SeqCst)
     }
 
+    /// How many ends of partitions were asked for at once, at most: each recovery asks for one after the other.
+    pub fn asked_at_once_max(&self) -> usize {
+        self.0.looking_max.load(Ordering::SeqCst)
+    }
+
     fn there(&self) -> Result<(), ReadError> {
         Self::unless(&self.0.log_away)
     }
@@ -150,7 +157,12 @@ impl Log for Fragile {
     }
     async fn extent(&self, topic: Topic, partition: Partition) -> Result<Extent, ReadError> {
         self.faults.readable()?;
-        self.inner.extent(topic, partition).await
+        let Switches { looking, looking_max, .. } = &*self.faults.0;
+        looking_max.fetch_max(looking.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let extent = self.inner.extent(topic, partition).await;
+        looking.fetch_sub(1, Ordering::SeqCst);
+        extent
     }
     async fn position_at(&self, topic: Topic, p: Partition, time_ms: i64) -> Result<Option<Offset>, ReadError> {
         self.faults.readable()?;

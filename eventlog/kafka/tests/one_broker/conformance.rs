@@ -7,10 +7,7 @@ use millrace_eventlog::conformance::{self, Rig, Topics};
 use millrace_eventlog::{Log, NewRecord, Offset, Partition, Topic};
 use millrace_eventlog_kafka::{KafkaLog, Options};
 
-#[path = "../support/mod.rs"]
-mod support;
-
-use support::{INPUT, OUTPUT, SINGLE};
+use crate::support::{self, INPUT, OUTPUT, SINGLE};
 
 struct OnKafka {
     options: Options,
@@ -64,18 +61,7 @@ impl Rig for OnKafka {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_on_kafka_passes_every_check() {
-    let Ok(bootstrap) = std::env::var("MILLRACE_TEST_KAFKA") else { return };
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for check in conformance::checks() {
-        if !check.name.contains(&only) {
-            continue;
-        }
-        let began = std::time::Instant::now();
-        let rig = OnKafka::new(&bootstrap).await;
-        println!("{} (rig {:?})", check.name, began.elapsed());
-        check.run(Box::new(rig)).await;
-        println!("   {:?}", began.elapsed());
-    }
+/// Runs one of the suite's checks on a log of its own.
+pub(crate) async fn run(check: &conformance::Check, bootstrap: &str) {
+    check.run(Box::new(OnKafka::new(bootstrap).await)).await;
 }

@@ -1,0 +1,102 @@
+//! What others can do to a transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_eventlog::{CommitError, Committed, Consumer, Delivery, Log, NewRecord, Transaction};
+use millrace_eventlog_kafka::KafkaLog;
+use rdkafka::producer::{FutureProducer, Producer};
+
+use crate::support::{self, INPUT, OUTPUT, begin, blocking, client};
+
+fn output(text: &str) -> (millrace_eventlog::Topic, NewRecord) {
+    (OUTPUT, NewRecord { partition: 0, version: 1, key: "k".into(), value: text.to_owned().into() })
+}
+
+fn transaction(text: &str) -> Transaction {
+    Transaction { outputs: vec![output(text)], inputs: vec![(0, Committed { next: 0, metadata: text.into() })] }
+}
+
+async fn join(log: &Arc<KafkaLog>) -> Box<dyn Consumer> {
+    let mut member = log.subscribe("group", INPUT).await.unwrap();
+    assigned(&mut member).await;
+    member
+}
+
+/// Until all four partitions are (again) the member's.
+async fn assigned(member: &mut Box<dyn Consumer>) {
+    let mut assigned = 0;
+    while assigned < 4 {
+        if let Delivery::Assigned { .. } = support::within(member.next()).await.unwrap() {
+            assigned += 1;
+        }
+    }
+}
+
+async fn texts(log: &Arc<KafkaLog>) -> Vec<String> {
+    let end = log.extent(OUTPUT, 0).await.unwrap().end;
+    let (mut from, mut texts) = (0, Vec::new());
+    while from < end {
+        let chunk = log.read(OUTPUT, 0, from, usize::MAX).await.unwrap();
+        texts.extend(chunk.records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned()));
+        from = chunk.next;
+    }
+    texts
+}
+
+pub(crate) async fn what_a_zombie_left_open_is_never_seen(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    // A process of the same name that stopped in the middle of a transaction.
+    let id = format!("{}group.{}-0", options.prefix, options.instance);
+    let zombie = support::transactional(&options, &id).await;
+    begin(&options, &zombie, &[output("zombie")]).await;
+    let mut member = join(&log).await;
+    support::within(member.commit(transaction("owner"))).await.unwrap();
+    assert_eq!(texts(&log).await, ["owner"]);
+    let late = blocking(&zombie, |zombie| zombie.commit_transaction(Duration::from_secs(10))).await;
+    late.expect_err("its time is over");
+    assert_eq!(texts(&log).await, ["owner"]);
+}
+
+pub(crate) async fn a_transaction_nobody_ends_is_over_in_the_end(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let mut config = client(&options);
+    config.set("transactional.id", format!("{}dead", options.prefix)).set("transaction.timeout.ms", "1000");
+    config.set("message.timeout.ms", "1000");
+    let dead: FutureProducer = config.create().unwrap();
+    blocking(&dead, |dead| dead.init_transactions(Duration::from_secs(10)).unwrap()).await;
+    begin(&options, &dead, &[output("dead")]).await;
+    log.append(OUTPUT, vec![output("after").1]).await.unwrap();
+    let extent = log.extent(OUTPUT, 0).await.unwrap();
+    assert_eq!(extent.end, 0, "behind an open transaction nothing is readable");
+    assert!(texts(&log).await.is_empty());
+    // Woken by the broker's ending it, past its timeout.
+    support::within(log.grown(OUTPUT, 0, extent.end, support::DEADLINE * 2)).await;
+    assert_eq!(texts(&log).await, ["after"]);
+}
+
+pub(crate) async fn a_producer_that_was_fenced_is_made_anew(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let mut member = join(&log).await;
+    support::within(member.commit(transaction("first"))).await.unwrap();
+    let id = format!("{}group.{}-0", options.prefix, options.instance);
+    let _other = support::transactional(&options, &id).await;
+    match support::within(member.commit(transaction("fenced"))).await {
+        Err(CommitError::Fenced { partitions, .. }) => assert_eq!(partitions, [0]),
+        other => panic!("another has its name: {other:?}"),
+    }
+    assigned(&mut member).await;
+    support::within(member.commit(transaction("second"))).await.unwrap();
+    assert_eq!(texts(&log).await, ["first", "second"]);
+}
+
+pub(crate) async fn a_record_too_large_for_a_transaction_aborts_it(bootstrap: String) {
+    let (_options, log) = support::make(&bootstrap, 1).await;
+    let mut member = join(&log).await;
+    let mut too_large = transaction("small");
+    too_large.outputs.push((OUTPUT, NewRecord { value: vec![7; 64 << 20].into(), ..output("").1 }));
+    let error = support::within(member.commit(too_large)).await.unwrap_err();
+    assert!(matches!(error, CommitError::Aborted(_)), "{error}");
+    support::within(member.commit(transaction("after"))).await.unwrap();
+    assert_eq!(texts(&log).await, ["after"]);
+}
