@@ -16,7 +16,7 @@ const READ_BYTES: usize = 4 << 20;
 ///
 /// # Panics
 /// A raw event or reject has no outcome or several, or an outcome is of no record.
-pub async fn assert_adds_up(bootstrap_servers: &str) {
+pub(crate) async fn assert_adds_up(bootstrap_servers: &str) {
     let options = Options::new(bootstrap_servers, "ledger");
     let wanted = [Topic(topics::RAW), Topic(topics::ENRICHED)];
     let log: Arc<dyn Log> = KafkaLog::open(options, &wanted).await.expect("the log can be opened");
