@@ -3,20 +3,27 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use millrace_clock::SharedClock;
-use millrace_telemetry::Readiness;
+use millrace_directory::SystemSecrets;
+use millrace_eventlog::embedded::EmbeddedLog;
+use millrace_telemetry::{Readiness, Requests};
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::connect::connect;
+use crate::config::{Config, Listen};
+use crate::connect::{Ground, Service, connect, start_directory, with_own_address};
 use crate::demo::{Demo, Urls};
+use crate::door::Door;
 use crate::error::{Failure, StartError};
 use crate::folder::Folder;
-use crate::ground;
-use crate::parts::Parts;
+use crate::parts::{Parts, Stage};
+use crate::serve::serve;
+use crate::status::{Place, Running, Sources};
+use crate::trim::Trimming;
+use crate::{control, demo, ground, server_keys, settings};
 
 /// Where Millrace listens. Bound by the caller, so that a test can have any free port.
 #[derive(Debug)]
@@ -32,9 +39,9 @@ impl Listeners {
     ///
     /// # Errors
     /// [`StartError::AddressInUse`], or whatever else the system says.
-    pub async fn bind(config: &Config) -> Result<Self, StartError> {
-        let api = bind(config.listen.api, "--listen").await?;
-        let s3 = bind(config.listen.s3, "--s3-listen").await?;
+    pub async fn bind(listen: &Listen) -> Result<Self, StartError> {
+        let api = bind(listen.api, "--listen").await?;
+        let s3 = bind(listen.s3, "--s3-listen").await?;
         Ok(Self { api, s3 })
     }
 
@@ -46,20 +53,26 @@ impl Listeners {
         let free = "127.0.0.1:0";
         Ok(Self { api: TcpListener::bind(free).await?, s3: TcpListener::bind(free).await? })
     }
+
+    fn addresses(&self) -> Result<(SocketAddr, SocketAddr), StartError> {
+        let unknown = |error: std::io::Error| StartError::Other(format!("a listener without an address: {error}"));
+        Ok((self.api.local_addr().map_err(unknown)?, self.s3.local_addr().map_err(unknown)?))
+    }
 }
 
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+/// Binds one address; `flag` is what sets it.
+pub(crate) async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address, flag },
         _ => StartError::Other(format!("cannot listen on {address} ({flag}): {error}")),
     })
 }
 
-/// What [`connect`] leaves for the process's owner to know.
-pub(crate) struct Started {
-    pub(crate) urls: Urls,
-    pub(crate) demo: Option<Demo>,
-    pub(crate) store: Arc<dyn ObjectStore>,
+/// What a start leaves for the process's owner to know.
+struct Started {
+    urls: Urls,
+    demo: Option<Demo>,
+    store: Arc<dyn ObjectStore>,
 }
 
 /// A running Millrace. Dropped, it goes on; cancel the stop signal it was started with to end it.
@@ -88,7 +101,7 @@ impl App {
         let readiness = Readiness::new();
         let log = ground::open_log(&folder, &config.log, &clock).await?;
         let mut parts = Parts::new(readiness.clone());
-        match connect(config, folder, Arc::clone(&log), clock, listeners, &mut parts).await {
+        match start_all(config, folder, Arc::clone(&log), clock, listeners, &mut parts).await {
             Ok(started) => {
                 let running = tokio::spawn(async move {
                     let ended = parts.run(stop, deadline).await;
@@ -137,4 +150,60 @@ impl App {
         let broken = |error: tokio::task::JoinError| Failure::Part { part: "process", reason: error.to_string() };
         self.running.await.map_err(broken)?
     }
+}
+
+/// Starts everything. The door opens last, so the first request finds everything in place.
+async fn start_all(
+    config: Config,
+    folder: Folder,
+    log: Arc<EmbeddedLog>,
+    clock: SharedClock,
+    listeners: Listeners,
+    parts: &mut Parts,
+) -> Result<Started, StartError> {
+    let recorder = parts.keep_metrics(&clock)?;
+    let (api_address, s3_address) = listeners.addresses()?;
+    let urls = Urls::of(api_address, s3_address);
+    let trouble = Arc::clone(&log);
+    parts.readiness().probe("log", move || trouble.trouble().map_or(Ok(()), Err));
+    let ground = Ground { log: log.clone(), clock: Arc::clone(&clock), secrets: Arc::new(SystemSecrets) };
+    let store = ground::open_store(&folder)?;
+    let node = start_directory(&ground, parts)
+        .await
+        .map_err(|error| StartError::Other(format!("the directory cannot be folded: {error}")))?;
+    settings::prepare(log.as_ref(), clock.as_ref(), &config.rules).await?;
+    let bucket = config.fetch.bucket.clone();
+    let services = vec![
+        Service::Export { config: config.export, store: Arc::clone(&store), node: Arc::clone(&node) },
+        Service::Process { config: config.processor, store: Arc::clone(&store), state: folder.state() },
+        Service::Ingest { config: config.ingest, node: Arc::clone(&node) },
+        Service::Fetch {
+            config: with_own_address(config.fetch, s3_address),
+            store: Arc::clone(&store),
+            node: Arc::clone(&node),
+            keys: server_keys::load_or_make(&folder.server_keys(), ground.secrets.as_ref())?,
+            gateway: listeners.s3,
+        },
+    ];
+    let running = Arc::new(Running::default());
+    let api = connect(&ground, services, &running, parts)?;
+    let trimming = Trimming {
+        log: Arc::clone(&log),
+        raw_retention: config.raw_retention,
+        running: Arc::clone(&running),
+        clock: Arc::clone(&clock),
+    };
+    parts.spawn("retention", Stage::Ground, trimming.run(parts.stop_of(Stage::Ground)).map(Ok));
+    let demo = demo::prepare(&folder, &node, &ground.secrets, &bucket, &urls).await?;
+
+    let door = Door::new(Requests::new(Arc::clone(&clock), "api"));
+    door.open(api);
+    let serving = serve(listeners.api, door.router(parts.readiness(), recorder), parts.stop_of(Stage::Doors));
+    parts.spawn("api", Stage::Doors, serving.map(Ok));
+    let socket = control::bind(&folder)?;
+    let place = Place::Folder { folder: folder.clone(), log, running: Some(running) };
+    let sources = Sources { place, ground, store: Arc::clone(&store), node, readiness: parts.readiness() };
+    let serving = control::serve(socket, control::router(sources), folder, parts.stop_of(Stage::Ground));
+    parts.spawn("control", Stage::Ground, serving);
+    Ok(Started { urls, demo, store })
 }

@@ -2,23 +2,25 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::error::StartError;
-use crate::folder::Folder;
 
 mod accounts;
 mod directory;
 mod keys;
 mod load;
 mod local;
+mod roles;
 mod run;
+mod server_keys;
+mod signals;
 mod status;
 mod table;
 mod tokens;
+mod topics;
 mod users;
 mod welcome;
 
@@ -37,8 +39,16 @@ Operators:
   millrace users create --account shop --username ann --email ann@shop.example --role analyst
   millrace tokens create --user ann --name laptop
 
+Beyond one machine: Kafka, an S3 bucket, and any number of each role (docs/RUNNING_A_CLUSTER.md):
+  millrace topics --config cluster.toml             makes the log; safe to run twice
+  millrace server-keys create server-keys           what serve signs with
+  millrace accounts create --name Shop --config cluster.toml
+  millrace ingest | process | export | serve  --config cluster.toml --listen ADDR
+  millrace status --config cluster.toml
+
 Exit codes: 0 done; 1 failed; 2 the command line or the configuration is wrong; 3 the data folder is in use;
-4 the log is damaged; 5 an address is in use; 6 the disk is full.";
+4 the log is damaged; 5 an address is in use; 6 the disk is full; 7 the topics are not there, or not as they must be;
+8 the object store refuses.";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -51,26 +61,26 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    /// Run one role of a cluster: take events
+    #[command(after_help = roles::INGEST_EXAMPLES)]
+    Ingest(roles::RoleArgs),
+    /// Run one role of a cluster: de-duplicate, sessionise and attribute events
+    #[command(after_help = roles::PROCESS_EXAMPLES)]
+    Process(roles::RoleArgs),
+    /// Run one role of a cluster: make Parquet
+    #[command(after_help = roles::EXPORT_EXAMPLES)]
+    Export(roles::RoleArgs),
+    /// Run one role of a cluster: hand out credentials and files
+    #[command(after_help = roles::SERVE_EXAMPLES)]
+    Serve(roles::ServeArgs),
+    Topics(topics::TopicsArgs),
+    ServerKeys(server_keys::ServerKeysArgs),
     Status(status::StatusArgs),
     Load(load::Load),
     Accounts(accounts::Accounts),
     Users(users::Users),
     Keys(keys::Keys),
     Tokens(tokens::Tokens),
-}
-
-/// The data folder, for commands that talk to the process that has it.
-#[derive(Debug, Clone, Args)]
-struct DataFolder {
-    /// The data folder of the Millrace to talk to
-    #[arg(long, value_name = "DIR", default_value = "./millrace-data", global = true)]
-    data: PathBuf,
-}
-
-impl DataFolder {
-    fn folder(&self) -> Folder {
-        Folder::at(&self.data)
-    }
 }
 
 /// Why a command failed: what to print, and the exit code.
@@ -109,6 +119,12 @@ impl Cli {
         let outcome = runtime.block_on(async {
             match self.command {
                 Command::Run(run) => run.run().await,
+                Command::Ingest(role) => role.ingest().await,
+                Command::Process(role) => role.process().await,
+                Command::Export(role) => role.export().await,
+                Command::Serve(role) => role.run().await,
+                Command::Topics(topics) => topics.run().await,
+                Command::ServerKeys(server_keys) => server_keys.run(),
                 Command::Status(status) => status.run().await,
                 Command::Load(load) => load.run().await,
                 Command::Accounts(accounts) => accounts.run().await,

@@ -1,7 +1,8 @@
 //! What an operator can set: read once at start, handed down in pieces.
 //!
 //! One TOML file, then environment variables `MILLRACE__SECTION__KEY` over it, then flags over both. `examples/millrace.toml`
-//! holds every key with its default. Unknown keys are mistakes, and all mistakes are told at once.
+//! holds every key of `millrace run` with its default, `examples/cluster.toml` those of a [`Cluster`]. Unknown keys are
+//! mistakes, and all mistakes are told at once.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,31 +11,46 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
+use millrace_schemas::layout::BUCKET_DEFAULT;
 use millrace_telemetry::LogFormat;
 
+mod cluster;
+mod defaults;
 mod environment;
 mod export;
 mod flags;
+mod kafka;
 mod keys;
 mod rules;
+mod secret;
 mod size;
 mod span;
+mod store;
 mod text;
+mod topics;
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::Cluster;
 pub use flags::Flag;
+pub use kafka::Kafka;
 pub use rules::Rules;
+pub use secret::Secret;
 pub use size::Size;
 pub use span::Span;
+pub use store::Store;
+pub use topics::Topics;
 
 use crate::limits::RAW_RETENTION_DEFAULT;
+use defaults::{Defaults, ONE_MACHINE};
 use environment::Variable;
 use keys::Keys;
 use text::Text;
 
-/// Everything an operator can set.
+/// Everything an operator can set for `millrace run`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The data folder: log, state, store, control socket.
@@ -123,28 +139,17 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
-        let mut figment = Figment::new();
-        if let Some(path) = file {
-            if !path.is_file() {
-                return Err(ConfigError(vec![format!("{}: there is no such file (--config)", path.display())]));
-            }
-            figment = figment.merge(Toml::file_exact(path));
-        }
-        for variable in environment.into_iter().filter_map(Variable::of) {
-            figment = figment.merge(variable);
-        }
-        for flag in flags {
-            figment = figment.merge(flag);
-        }
+        let figment = layered(file, environment, flags)?;
         Self::read(figment).map(|(config, _)| config).map_err(ConfigError)
     }
 
     /// The configuration, and the keys there are.
     fn read(figment: Figment) -> Result<(Self, BTreeSet<&'static str>), Vec<String>> {
         let mut keys = Keys::of(figment)?;
-        let rules = Rules::take(&mut keys);
+        let rules = Rules::take(&mut keys, &ONE_MACHINE);
+        let raw_retention = take_raw_retention(&mut keys, &rules);
         let config = Self {
-            raw_retention: take_raw_retention(&mut keys, &rules),
+            raw_retention,
             data: keys.take("data", Text("./millrace-data".into())).0.into(),
             listen: Listen::take(&mut keys),
             logs: Logs::take(&mut keys),
@@ -152,12 +157,34 @@ impl Config {
             log: LogOptions::take(&mut keys),
             rules,
             ingest: take_ingest(&mut keys),
-            processor: take_processor(&mut keys),
-            export: export::take(&mut keys),
-            fetch: take_fetch(&mut keys),
+            processor: take_processor(&mut keys, &ONE_MACHINE, raw_retention),
+            export: export::take(&mut keys, &ONE_MACHINE),
+            fetch: take_fetch(&mut keys, BUCKET_DEFAULT),
         };
         Ok((config, keys.finish()?))
     }
+}
+
+/// File, environment, flags: what comes later goes over what comes before.
+fn layered(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &[Flag],
+) -> Result<Figment, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(ConfigError(vec![format!("{}: there is no such file (--config)", path.display())]));
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    for variable in environment.into_iter().filter_map(Variable::of) {
+        figment = figment.merge(variable);
+    }
+    for flag in flags {
+        figment = figment.merge(flag);
+    }
+    Ok(figment)
 }
 
 impl Listen {
@@ -198,34 +225,36 @@ fn take_ingest(keys: &mut Keys) -> millrace_ingest::Config {
     }
 }
 
-/// State that is made anew is folded from the raw topic: what it has to remember must be there.
 fn take_raw_retention(keys: &mut Keys, rules: &Rules) -> Duration {
     let kept = keys.take("raw.retention", Span(RAW_RETENTION_DEFAULT));
+    must_hold_windows(keys, "raw.retention", kept, rules);
+    kept.0
+}
+
+/// State that is made anew is folded from the raw topic: what it has to remember must be there.
+fn must_hold_windows(keys: &mut Keys, key: &'static str, kept: Span, rules: &Rules) {
     for (name, window_ms) in [
         ("dedupe.window", rules.settings.dedupe_window_ms),
         ("attribution.window", rules.settings.attribution_window_ms),
     ] {
         let window = Span(Duration::from_millis(window_ms.unsigned_abs()));
         if kept < window {
-            keys.wrong("raw.retention", &format!("{kept} is shorter than {name} ({window})"));
+            keys.wrong(key, &format!("{kept} is shorter than {name} ({window})"));
         }
     }
-    kept.0
 }
 
-/// One process on one machine: a tick a second costs nothing, and rows are fresher for it.
-const TICK_INTERVAL: Span = Span(Duration::from_secs(1));
-
-fn take_processor(keys: &mut Keys) -> millrace_processor::Config {
-    let tick_interval = keys.take("processor.tick_interval", TICK_INTERVAL).0;
-    millrace_processor::Config { tick_interval, ..millrace_processor::Config::default() }
+fn take_processor(keys: &mut Keys, defaults: &Defaults, raw_retention: Duration) -> millrace_processor::Config {
+    let tick_interval = keys.take("processor.tick_interval", defaults.tick_interval).0;
+    millrace_processor::Config { tick_interval, raw_retention }
 }
 
-fn take_fetch(keys: &mut Keys) -> millrace_exporter_fetch::Config {
+/// `bucket`: its name in addresses, unless set.
+fn take_fetch(keys: &mut Keys, bucket: &str) -> millrace_exporter_fetch::Config {
     let default = millrace_exporter_fetch::Config::default();
     let own_address = Text(String::new());
     let config = millrace_exporter_fetch::Config {
-        bucket: keys.take("fetch.bucket", Text(default.bucket.clone())).0,
+        bucket: keys.take("fetch.bucket", Text(bucket.to_owned())).0,
         s3_url: keys.take("fetch.s3_url", own_address).0,
         encryption: keys.take_if_set("fetch.encryption"),
     };

@@ -2,12 +2,14 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use millrace_clock::SharedClock;
+use millrace_access_api::local_router;
+use millrace_directory::audit::Auditor;
 use millrace_telemetry::{Requests, request_layer};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +39,11 @@ pub(crate) fn bind(folder: &Folder) -> Result<UnixListener, StartError> {
     Ok(listener)
 }
 
-/// What the socket serves: the operator's routes of the directory, and `/local/status`.
-pub(crate) fn router(local: Router, sources: Sources, clock: SharedClock) -> Router {
+/// The routes below `/local`: the operator's routes of the directory, and `/local/status`. Whoever reaches them may do everything:
+/// they are served on the socket, or called within a command's own process.
+pub(crate) fn router(sources: Sources) -> Router {
+    let (log, clock) = (Arc::clone(&sources.ground.log), Arc::clone(&sources.ground.clock));
+    let local = local_router(Arc::clone(&sources.node), Arc::new(Auditor::new(log, Arc::clone(&clock))));
     Router::new()
         .route("/local/status", get(status))
         .with_state(sources)

@@ -41,6 +41,15 @@ pub enum StartError {
     /// Make room.
     #[error("{0}: make room and start again; nothing was lost")]
     NoSpace(OpenError),
+    /// Make, or mend, the topics.
+    #[error("the topics are not as they must be:\n  {}", .0.join("\n  "))]
+    Topics(Vec<String>),
+    /// Mend the object store, or how it is reached.
+    #[error("{0}")]
+    Store(String),
+    /// It had started.
+    #[error(transparent)]
+    Failed(#[from] Failure),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -51,12 +60,14 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Other(_) => 1,
+            Self::Failed(_) | Self::Other(_) => 1,
             Self::Config(_) => 2,
             Self::FolderInUse { .. } => 3,
             Self::Damaged(_) => 4,
             Self::AddressInUse { .. } => 5,
             Self::NoSpace(_) => 6,
+            Self::Topics(_) => 7,
+            Self::Store(_) => 8,
         }
     }
 
@@ -71,6 +82,18 @@ impl StartError {
             OpenError::Damaged { .. } => Self::Damaged(error),
             OpenError::NoSpace { .. } => Self::NoSpace(error),
             OpenError::Incompatible { .. } | OpenError::Other { .. } => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<millrace_eventlog_kafka::OpenError> for StartError {
+    fn from(error: millrace_eventlog_kafka::OpenError) -> Self {
+        use millrace_eventlog_kafka::OpenError as Kafka;
+        match error {
+            Kafka::Unreachable(_) => Self::Other(error.to_string()),
+            Kafka::Options(wrong) => Self::Config(ConfigError(wrong)),
+            Kafka::Topics(wrong) => Self::Topics(wrong),
+            Kafka::NoLog | Kafka::NotWhole(_) => Self::Topics(vec![error.to_string()]),
         }
     }
 }

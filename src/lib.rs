@@ -2,15 +2,17 @@
 //!
 //! # This crate
 //!
-//! Wiring and nothing else: [`App::start`] opens a data folder, connects the services and stops them in order. A test hands in
-//! its own clock, listeners and stop signal.
+//! Wiring and nothing else: [`App::start`] opens a data folder, connects the services and stops them in order; [`run_role`] does
+//! the same for one role of a cluster. A test hands in its own clock, listeners and stop signal.
 
 mod app;
 pub mod cli;
+mod cluster;
 pub mod config;
 mod connect;
 mod control;
 mod demo;
+mod door;
 mod error;
 mod folder;
 mod ground;
@@ -23,6 +25,7 @@ mod status;
 mod trim;
 
 pub use app::{App, Listeners};
+pub use cluster::{Role, run_role};
 pub use config::Config;
 pub use demo::{Demo, Urls};
 pub use error::{Failure, StartError};

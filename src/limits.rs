@@ -39,8 +39,43 @@ pub const LOAD_WAIT: Duration = Duration::from_secs(30);
 /// The most accounts a status lists, the first by id.
 pub const STATUS_ACCOUNTS_MAX: usize = 1_000;
 
-/// How long a status waits for the object store, account by account.
+/// How long a status waits for the object store, and in a cluster for the log.
 pub const STATUS_STORE_WAIT: Duration = Duration::from_secs(5);
+
+/// The most partitions `millrace topics` gives to one topic: what a cluster's brokers carry with ease.
+pub const TOPIC_PARTITIONS_MAX: u32 = 1_024;
+
+/// What `Retry-After` says while a process starts, in seconds.
+pub const STARTING_RETRY_AFTER_S: u64 = 1;
+
+/// How many questions a status asks at once.
+pub const STATUS_READS_AT_ONCE: usize = 16;
+
+/// The pause before brokers or a store that could not be reached are tried again at start.
+pub const WAIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one request to the object store may take, its body included: a full file on a slow line.
+pub const STORE_WAIT: Duration = Duration::from_secs(120);
+
+/// How long connecting to the object store may take.
+pub const STORE_CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a request to the object store is repeated before it counts as failed. Few: whoever made it tries again, and
+/// `/readyz` should say so.
+pub const STORE_RETRIES: usize = 2;
+
+/// How long a request to the object store may go on being repeated.
+pub const STORE_RETRY_WAIT: Duration = Duration::from_secs(10);
+
+/// How much of a store's error is shown, in characters: its answers may be long.
+pub const STORE_ERROR_CHARS_MAX: usize = 300;
+
+/// How long the former server key is taken to go on signing after `millrace server-keys rotate`, until every `serve` is restarted.
+pub const SERVER_KEYS_ROLL_OUT: Duration = Duration::from_secs(3_600);
+
+/// How long `serve` is not ready after a request of its store failed, unless another one works.
+pub const STORE_TROUBLE: Duration = Duration::from_secs(10);
+
 /// How long the embedded log keeps enriched records that are sealed, log time.
 pub(crate) const ENRICHED_RETENTION: Duration = Duration::from_secs(7 * 86_400);
 /// How long the embedded log keeps the audit trail, log time.

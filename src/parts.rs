@@ -1,15 +1,18 @@
 //! The parts of the process: watched while they run, stopped in order, within a deadline.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::select_all;
-use millrace_telemetry::Readiness;
+use millrace_clock::SharedClock;
+use millrace_telemetry::{Readiness, Recorder};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Failure;
+use crate::error::{Failure, StartError};
 use crate::limits::STOP_PERCENT;
 
 /// When a part is stopped. Data goes from the first stage to the last, so each stage finishes what the one before it left.
@@ -53,6 +56,17 @@ impl Parts {
     /// The signal on which the parts of a stage stop.
     pub(crate) fn stop_of(&self, stage: Stage) -> CancellationToken {
         self.stops[stage as usize].clone()
+    }
+
+    /// Keeps the process's metrics for as long as it runs.
+    ///
+    /// # Errors
+    /// Another recorder is installed.
+    pub(crate) fn keep_metrics(&mut self, clock: &SharedClock) -> Result<Recorder, StartError> {
+        let recorder = Recorder::installed().map_err(|error| StartError::Other(error.to_string()))?;
+        let upkeep = recorder.clone().keep_up(Arc::clone(clock), self.stop_of(Stage::Ground));
+        self.spawn("metrics", Stage::Ground, upkeep.map(Ok));
+        Ok(recorder)
     }
 
     /// Runs a part. It must end only once its stage's signal has come; ending before is a failure of the process.
@@ -138,7 +152,7 @@ fn outcome(ended: Result<Result<(), String>, tokio::task::JoinError>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use millrace_directory::mint::{KEY_ENTROPY_BYTES, ServerKeys};
 use millrace_directory::{ExposeSecret, SecretSource};
 
+use crate::config::ConfigError;
 use crate::error::StartError;
 use crate::folder::write_private;
 
@@ -25,6 +26,24 @@ pub(crate) fn load_or_make(path: &Path, secrets: &dyn SecretSource) -> Result<Se
         }
         Err(error) => Err(StartError::other(path, error)),
     }
+}
+
+/// The server keys of a cluster, which several processes share: they are made by a person, never here.
+///
+/// # Errors
+/// There is no such file, it cannot be read, or its keys cannot be used.
+pub(crate) fn load(path: &Path) -> Result<ServerKeys, StartError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => ServerKeys::parse(&text).map_err(|error| StartError::Config(told(path, &error))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(StartError::Config(told(path, &"there is no such file; `millrace server-keys create` makes one")))
+        }
+        Err(error) => Err(StartError::Config(told(path, &error))),
+    }
+}
+
+fn told(path: &Path, what: &dyn std::fmt::Display) -> ConfigError {
+    ConfigError(vec![format!("serve.server_keys: {}: {what}", path.display())])
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The log's settings: made with the log, changed by a flag.
 
+use std::sync::Arc;
+
 use millrace_clock::Clock;
 use millrace_eventlog::Log;
 use millrace_processor::{SettingsError, change_settings, create_settings, settings_in_force};
@@ -23,14 +25,38 @@ pub(crate) async fn prepare(log: &dyn Log, clock: &dyn Clock, rules: &Rules) -> 
             tracing::info!(version, grace_ms, "settings changed");
         }
     }
-    let in_force = settings_in_force(log).await.map_err(failed)?;
-    for (name, in_force, configured) in differences(&in_force, &rules.settings) {
-        tracing::warn!(name, in_force, configured, "the log was made with another setting: it stays");
-    }
+    warn(&settings_in_force(log).await.map_err(failed)?, rules);
     Ok(())
 }
 
-fn differences(in_force: &Settings, wanted: &Settings) -> Vec<(&'static str, i64, i64)> {
+/// Makes the settings of a new log; a log that is there stays as it is. Answers with those in force.
+///
+/// # Errors
+/// The log takes none, or cannot be read.
+pub(crate) async fn make(log: &dyn Log, clock: &dyn Clock, rules: &Rules) -> Result<Settings, SettingsError> {
+    create_settings(log, clock, &rules.settings).await?;
+    settings_in_force(log).await
+}
+
+/// Warns, once it is known, of every setting of a log that differs from what is configured. Nothing waits for it: it reads every
+/// partition.
+pub(crate) fn warn_of_differences(log: Arc<dyn Log>, rules: Rules) {
+    tokio::spawn(async move {
+        match settings_in_force(log.as_ref()).await {
+            Ok(in_force) => warn(&in_force, &rules),
+            Err(error) => tracing::warn!(%error, "the log's settings cannot be compared with the configured ones"),
+        }
+    });
+}
+
+fn warn(in_force: &Settings, rules: &Rules) {
+    for (name, in_force, configured) in differences(in_force, &rules.settings) {
+        tracing::warn!(name, in_force, configured, "the log was made with another setting: it stays");
+    }
+}
+
+/// Name, value in force, value configured.
+pub(crate) fn differences(in_force: &Settings, wanted: &Settings) -> Vec<(&'static str, i64, i64)> {
     let pairs = [
         ("dedupe.window", in_force.dedupe_window_ms, wanted.dedupe_window_ms),
         ("attribution.mode", in_force.attribution_mode.into(), wanted.attribution_mode.into()),

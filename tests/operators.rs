@@ -85,6 +85,8 @@ async fn what_status_says_is_complete_is_in_the_listing() {
         let event = conversion("ann", &format!("told-{n}"), "purchase", clock().now_ms());
         server.api().post_taken(&batch(account, vec![event])).await;
     }
+    let again = conversion("ann", "told-0", "purchase", clock().now_ms());
+    server.api().post_taken(&batch(account, vec![again])).await;
     let taken_ms = clock().now_ms();
     let status = || -> Value { serde_json::from_str(&server.launch().command_ok(&["status", "--json"])).unwrap() };
 
@@ -97,6 +99,8 @@ async fn what_status_says_is_complete_is_in_the_listing() {
 
     assert_eq!((&told["running"], &told["ready"], &told["not_ready"]), (&json!(true), &json!(true), &json!([])));
     assert_eq!(told["accounts"][0]["account"], account);
+    let events = ["accepted", "duplicate", "rejected"].map(|what| told["events"][what].as_u64());
+    assert_eq!(events, [Some(10), Some(1), Some(0)], "events, not records: {told:#}");
     let rows = Export::open(server.demo()).await.unwrap().rows("events").await.unwrap();
     assert_eq!(rows.len(), 10, "everything before complete_through is visible");
     let raw = told["log"]["topics"].as_array().unwrap().iter().find(|topic| topic["topic"] == "millrace.raw");

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Chunk, CommitError, Committed, Consumer, Delivery, Extent, Log, NewRecord, Offset,
-    Partition, ReadError, Topic, Transaction,
+    AppendError, Appended, Chunk, CommitError, Consumer, Delivery, Extent, Log, NewRecord, Offset, Partition,
+    ReadError, Topic, Transaction,
 };
 
 /// How far apart offsets are.
@@ -204,7 +204,7 @@ impl Log for FaultyLog {
         self.shared.check_readable()?;
         let max_bytes = max_bytes.min(self.shared.read_bytes.load(Ordering::SeqCst));
         let read = self.inner.read(topic, partition, from.div_ceil(SPREAD), max_bytes).await;
-        let Chunk { mut records, next } = read.map_err(spread_error)?;
+        let Chunk { mut records, next } = read.map_err(|error| spread_error(error, |_| Some(from)))?;
         records.iter_mut().for_each(|record| record.offset *= SPREAD);
         Ok(Chunk { records, next: (next * SPREAD).max(from) })
     }
@@ -236,27 +236,31 @@ impl Log for FaultyLog {
     async fn subscribe(&self, group: &str, topic: Topic) -> Result<Box<dyn Consumer>, ReadError> {
         self.shared.check_readable()?;
         let inner = self.inner.subscribe(group, topic).await?;
-        Ok(Box::new(FaultyConsumer { inner, shared: Arc::clone(&self.shared) }))
+        Ok(Box::new(FaultyConsumer { inner, shared: Arc::clone(&self.shared), starts: HashMap::new() }))
     }
 }
 
 struct FaultyConsumer {
     inner: Box<dyn Consumer>,
     shared: Arc<Shared>,
+    /// Where it was told to start.
+    starts: HashMap<Partition, Offset>,
 }
 
 #[async_trait]
 impl Consumer for FaultyConsumer {
     async fn next(&mut self) -> Result<Delivery, ReadError> {
-        let mut readable = self.shared.readable.subscribe();
+        let (mut readable, starts) = (self.shared.readable.subscribe(), &self.starts);
         self.shared.check_readable()?;
+        let asked = |partition| starts.get(&partition).copied();
         tokio::select! {
-            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(spread_error),
+            delivery = self.inner.next() => delivery.map(spread_delivery).map_err(|error| spread_error(error, asked)),
             _ = readable.wait_for(|readable| !readable) => Err(ReadError::Unavailable("pulled the plug".into())),
         }
     }
 
     fn start(&mut self, partition: Partition, from: Offset) {
+        self.starts.insert(partition, from);
         self.inner.start(partition, from.div_ceil(SPREAD));
     }
 
@@ -264,8 +268,8 @@ impl Consumer for FaultyConsumer {
         self.inner.pause(partition, paused);
     }
 
-    async fn commit(&mut self, mut transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
-        transaction.inputs.iter_mut().for_each(|(_, input)| input.next = input.next.div_ceil(SPREAD));
+    // A group's positions are kept and given back as they are: the log does nothing with them.
+    async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
         self.inner.commit(transaction).await.map(spread)
     }
 }
@@ -275,13 +279,17 @@ fn spread(mut appended: Vec<Appended>) -> Vec<Appended> {
     appended
 }
 
-fn spread_error(error: ReadError) -> ReadError {
+/// `asked`: the position that was asked for in a partition.
+fn spread_error(error: ReadError, asked: impl Fn(Partition) -> Option<Offset>) -> ReadError {
+    let told = |partition, from: Offset| {
+        asked(partition).filter(|asked| asked.div_ceil(SPREAD) == from).unwrap_or(from * SPREAD)
+    };
     match error {
         ReadError::Truncated { topic, partition, from, start } => {
-            ReadError::Truncated { topic, partition, from: from * SPREAD, start: start * SPREAD }
+            ReadError::Truncated { topic, partition, from: told(partition, from), start: start * SPREAD }
         }
         ReadError::Regressed { topic, partition, from, end } => {
-            ReadError::Regressed { topic, partition, from: from * SPREAD, end: end * SPREAD }
+            ReadError::Regressed { topic, partition, from: told(partition, from), end: end * SPREAD }
         }
         ReadError::Damaged { topic, partition, offset, reason } => {
             ReadError::Damaged { topic, partition, offset: offset * SPREAD, reason }
@@ -292,15 +300,11 @@ fn spread_error(error: ReadError) -> ReadError {
 
 fn spread_delivery(delivery: Delivery) -> Delivery {
     match delivery {
-        Delivery::Assigned { partition, committed } => Delivery::Assigned {
-            partition,
-            committed: committed.map(|committed| Committed { next: committed.next * SPREAD, ..committed }),
-        },
         Delivery::Records { partition, mut records, next } => {
             records.iter_mut().for_each(|record| record.offset *= SPREAD);
             Delivery::Records { partition, records, next: next * SPREAD }
         }
         Delivery::End { partition, next } => Delivery::End { partition, next: next * SPREAD },
-        gone @ (Delivery::Revoked { .. } | Delivery::Lost { .. }) => gone,
+        other @ (Delivery::Assigned { .. } | Delivery::Revoked { .. } | Delivery::Lost { .. }) => other,
     }
 }

@@ -9,7 +9,7 @@
 //!   committed, and the local store after that. Each hour of log time the local store's contents go to the object store, so
 //!   that state outlives its machine.
 //! - [`create_settings`] and [`change_settings`] put the values that change rows into the log.
-//! - [`Progress`] says how far each partition is.
+//! - [`Progress`] says how far each partition of this process is, [`last_committed`] how far any is.
 
 mod contradiction;
 pub mod limits;
@@ -27,8 +27,9 @@ mod ticks;
 
 pub use contradiction::{Contradiction, Witness};
 pub use progress::{PartitionProgress, Progress};
+pub use recover::last_committed;
 pub use run::{Config, Error, GROUP, PART, Services, run};
-pub use settings::{SettingsError, change_settings, create_settings, settings_in_force};
+pub use settings::{SettingsError, change_settings, create_settings, partitions_without_settings, settings_in_force};
 
 // The builders of the tests from outside serve those from inside as well.
 #[cfg(test)]

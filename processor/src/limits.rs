@@ -46,6 +46,9 @@ pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 /// The local store's background threads.
 pub const STORE_THREADS: usize = 1;
 
+/// How many partitions are asked for their settings at once.
+pub const SETTINGS_READS_AT_ONCE: usize = 16;
+
 /// Partitions that are recovered at once; others wait. Each reads up to `RECOVERY_READ_BYTES` at a time.
 pub const RECOVERIES_AT_ONCE: usize = 4;
 

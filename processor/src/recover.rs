@@ -23,6 +23,7 @@ mod checks;
 mod watermark;
 
 pub(crate) use checks::{holds_records, settings_first};
+pub use watermark::last_committed;
 pub(crate) use watermark::last_watermark;
 
 use checks::{is_the_log_that_was_folded, reaches_back_to, untouched};

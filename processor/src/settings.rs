@@ -2,15 +2,16 @@
 //! same offset.
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use millrace_clock::Clock;
-use millrace_eventlog::{AppendError, Log, NewRecord, Offset, Partition, ReadError, Topic};
+use millrace_eventlog::{AppendError, Log, NewRecord, Offset, Partition, ReadError, Record, Topic};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::Watermark;
 use millrace_schemas::raw::{Raw, Settings, raw};
 use millrace_schemas::settings::{OutOfRange, validate};
 use millrace_schemas::topics;
 
-use crate::limits::RECOVERY_READ_BYTES;
+use crate::limits::{RECOVERY_READ_BYTES, SETTINGS_READS_AT_ONCE};
 use crate::recover::{holds_records, last_watermark};
 
 const RAW: Topic = Topic(topics::RAW);
@@ -95,6 +96,48 @@ pub async fn settings_in_force(log: &dyn Log) -> Result<Settings, SettingsError>
     newest_of(&by_partition(log).await?)
 }
 
+/// The partitions that reach back to their beginning and do not begin with settings: what [`create_settings`] would make, or
+/// could not make any more.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn partitions_without_settings(log: &dyn Log) -> Result<Vec<Partition>, ReadError> {
+    let lacks = |partition| async move { Ok((partition, !begins_with_settings(log, partition).await?)) };
+    let partitions = stream::iter(0..log.partitions(RAW));
+    let told: Vec<(Partition, bool)> = partitions.map(lacks).buffered(SETTINGS_READS_AT_ONCE).try_collect().await?;
+    Ok(told.into_iter().filter(|(_, lacks)| *lacks).map(|(partition, _)| partition).collect())
+}
+
+async fn begins_with_settings(log: &dyn Log, partition: Partition) -> Result<bool, ReadError> {
+    let extent = log.extent(RAW, partition).await?;
+    if extent.start > 0 {
+        return Ok(true);
+    }
+    let mut from = extent.start;
+    while from < extent.end {
+        let chunk = log.read(RAW, partition, from, 1).await?;
+        if let Some(first) = chunk.records.first() {
+            return Ok(settings_of(first).is_some());
+        }
+        if chunk.next <= from {
+            break;
+        }
+        from = chunk.next;
+    }
+    Ok(false)
+}
+
+/// The settings a raw record holds. They have an empty key; so nothing else is decoded but ticks.
+fn settings_of(record: &Record) -> Option<Settings> {
+    if !record.key.is_empty() {
+        return None;
+    }
+    match Raw::from_versioned(record.version, record.value.clone()) {
+        Ok(Raw { body: Some(raw::Body::Settings(settings)), .. }) => Some(settings),
+        _ => None,
+    }
+}
+
 fn newest_of(present: &[Option<Settings>]) -> Result<Settings, SettingsError> {
     present.iter().flatten().max_by_key(|settings| settings.version).copied().ok_or(SettingsError::Missing)
 }
@@ -119,12 +162,8 @@ async fn settings_after(log: &dyn Log, partition: Partition, mut from: Offset) -
     let end = log.extent(RAW, partition).await?.end;
     while from < end {
         let chunk = log.read(RAW, partition, from, RECOVERY_READ_BYTES).await?;
-        // Settings have an empty key; so nothing else is decoded but ticks.
-        for record in chunk.records.iter().filter(|record| record.key.is_empty()) {
-            if let Ok(Raw { body: Some(raw::Body::Settings(settings)), .. }) =
-                Raw::from_versioned(record.version, record.value.clone())
-                && newest.is_none_or(|newest| settings.version > newest.version)
-            {
+        for settings in chunk.records.iter().filter_map(settings_of) {
+            if newest.is_none_or(|newest| settings.version > newest.version) {
                 newest = Some(settings);
             }
         }

@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::CommandFailure;
 use super::directory::{Directory, Kind, Output};
-use super::{CommandFailure, DataFolder};
+use super::local::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +23,7 @@ pub(super) struct Accounts {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    data: DataFolder,
+    target: Target,
     #[command(flatten)]
     output: Output,
 }
@@ -57,7 +58,7 @@ const KIND: Kind = Kind {
 
 impl Accounts {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
-        let directory = Directory::new(&KIND, &self.data, self.output);
+        let directory = Directory::new(&KIND, self.target, self.output);
         match self.action {
             Action::Create { name, id } => directory.create(json!({"name": name, "id": id})).await,
             Action::List => directory.list(None).await,

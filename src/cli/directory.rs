@@ -4,10 +4,9 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::local::Local;
+use super::local::Target;
 use super::table::table;
-use super::{CommandFailure, DataFolder, say};
-use crate::folder::Folder;
+use super::{CommandFailure, say};
 
 /// How an answer is printed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -31,16 +30,16 @@ pub(super) struct Kind {
     pub(super) revoked: &'static str,
 }
 
-/// One kind of thing, in one data folder.
+/// One kind of thing, in one Millrace.
 pub(super) struct Directory {
     kind: &'static Kind,
-    folder: Folder,
+    target: Target,
     output: Output,
 }
 
 impl Directory {
-    pub(super) fn new(kind: &'static Kind, data: &DataFolder, output: Output) -> Self {
-        Self { kind, folder: data.folder(), output }
+    pub(super) fn new(kind: &'static Kind, target: Target, output: Output) -> Self {
+        Self { kind, target, output }
     }
 
     /// Makes one and prints it, its secret included.
@@ -103,7 +102,7 @@ impl Directory {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, CommandFailure> {
-        Local::open(&self.folder).await?.call(method, path, body).await
+        self.target.open().await?.call(method, path, body).await
     }
 }
 

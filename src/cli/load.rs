@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use millrace_clock::SystemClock;
 use serde_json::json;
 
-use super::{CommandFailure, DataFolder, say};
+use super::{CommandFailure, say};
+use crate::folder::Folder;
 use crate::limits::LOAD_AT_ONCE;
 
 mod api;
@@ -68,14 +69,14 @@ pub(super) struct Load {
     #[arg(long)]
     json: bool,
     /// Take what the environment lacks from this folder's demo.env
-    #[command(flatten)]
-    data: DataFolder,
+    #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
+    data: PathBuf,
 }
 
 impl Load {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
         let wanted = Wanted { account: self.account.clone(), of_type: self.of_type.clone() };
-        let demo = source::demo_env(&self.data.folder());
+        let demo = source::demo_env(&Folder::at(&self.data));
         let variable = |given: &Option<String>, name: &str| given.clone().or_else(|| demo.get(name).cloned());
         let missing = |what: &str| CommandFailure::new(format!("{what}; or `source millrace-data/demo.env` first"));
         let api = variable(&self.api, "MILLRACE_API").ok_or_else(|| missing("say where the API is: --api URL"))?;

@@ -1,40 +1,79 @@
-//! Talks to the Millrace that has a data folder: through its control socket while it runs, else by opening the folder.
+//! Talks to a Millrace: to the process that has the data folder, through its control socket while it runs, else by opening
+//! the folder; or to a cluster, as one more member that reads its log and appends to it.
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use clap::Args;
 use http::{Method, Request, StatusCode};
 use millrace_clock::SystemClock;
-use millrace_directory::Node;
+use millrace_directory::{Node, SystemSecrets};
 use millrace_eventlog::embedded::EmbeddedLog;
+use millrace_eventlog_kafka::KafkaLog;
 use millrace_telemetry::Readiness;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::CommandFailure;
-use crate::config::LogOptions;
-use crate::connect::local_routes;
+use crate::config::{Cluster, LogOptions};
+use crate::connect::Ground;
+use crate::error::StartError;
 use crate::folder::Folder;
-use crate::ground;
 use crate::limits::CONTROL_WAIT;
+use crate::status::{Place, Sources};
+use crate::{cluster, control, ground};
+
+/// What a cluster's configuration must have for a command.
+const CLUSTER_KEYS: [&str; 2] = ["kafka.bootstrap_servers", "store.bucket"];
+
+/// The Millrace to talk to.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Target {
+    /// The data folder of the Millrace to talk to
+    #[arg(long, value_name = "DIR", default_value = "./millrace-data", global = true)]
+    data: PathBuf,
+    /// The configuration file of the cluster to talk to, instead of a data folder
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "data")]
+    config: Option<PathBuf>,
+}
+
+impl Target {
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be reached.
+    pub(super) async fn open(&self) -> Result<Local, CommandFailure> {
+        match &self.config {
+            Some(config) => Local::join(config).await,
+            None => Local::open(&Folder::at(&self.data)).await,
+        }
+    }
+}
 
 /// A way to the routes below `/local`.
 pub(super) enum Local {
     /// A process runs: its socket.
     Process(reqwest::Client),
-    /// Nothing runs: the folder itself, opened for the length of one command.
-    Folder(Opened),
+    /// Nothing runs, or it is a cluster: the log itself, opened for the length of one command.
+    Opened(Opened),
 }
 
-/// A folder opened by this command.
+/// A log opened by this command.
 pub(super) struct Opened {
     router: Router,
     node: Arc<Node>,
-    log: Arc<EmbeddedLog>,
+    log: OpenLog,
     stop: CancellationToken,
+}
+
+/// What has to be closed in the end.
+enum OpenLog {
+    Folder(Arc<EmbeddedLog>),
+    Cluster(Arc<KafkaLog>),
 }
 
 impl Local {
@@ -42,7 +81,7 @@ impl Local {
     ///
     /// # Errors
     /// There is no Millrace in the folder, or it cannot be opened.
-    pub(super) async fn open(folder: &Folder) -> Result<Self, CommandFailure> {
+    async fn open(folder: &Folder) -> Result<Self, CommandFailure> {
         let socket = folder.control();
         match tokio::net::UnixStream::connect(&socket).await {
             Ok(_) => {
@@ -51,10 +90,19 @@ impl Local {
             }
             // Refused: a socket left behind by a process that was killed.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Opened::open(folder).await.map(Self::Folder)
+                Opened::open(folder).await.map(Self::Opened)
             }
             Err(error) => Err(CommandFailure::new(format!("{}: {error}", socket.display()))),
         }
+    }
+
+    /// Joins a cluster for the length of one command.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or the cluster cannot be reached.
+    async fn join(config: &Path) -> Result<Self, CommandFailure> {
+        let config = Cluster::load(Some(config), std::env::vars(), &[], &CLUSTER_KEYS).map_err(StartError::from)?;
+        Opened::join(&config).await.map(Self::Opened)
     }
 
     /// Sends one request and answers with the body of its answer; ends the connection.
@@ -72,7 +120,7 @@ impl Local {
                 let answer = request.send().await.map_err(CommandFailure::new)?;
                 (answer.status(), answer.bytes().await.map_err(CommandFailure::new)?)
             }
-            Self::Folder(opened) => opened.call(method, path, body).await?,
+            Self::Opened(opened) => opened.call(method, path, body).await?,
         };
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
@@ -101,8 +149,30 @@ impl Opened {
         let stop = CancellationToken::new();
         let store = ground::open_store(folder)?;
         let node = Node::start(log.clone(), clock.clone(), stop.clone()).await.map_err(CommandFailure::new)?;
-        let router = local_routes(folder, &log, &store, &node, None, &Readiness::new(), clock);
-        Ok(Self { router, node, log, stop })
+        let place = Place::Folder { folder: folder.clone(), log: log.clone(), running: None };
+        let ground = Ground { log: log.clone(), clock, secrets: Arc::new(SystemSecrets) };
+        let router =
+            control::router(Sources { place, ground, store, node: Arc::clone(&node), readiness: Readiness::new() });
+        Ok(Self { router, node, log: OpenLog::Folder(log), stop })
+    }
+
+    async fn join(config: &Cluster) -> Result<Self, CommandFailure> {
+        let clock = SystemClock::shared();
+        let store = cluster::open_store(&config.store)?;
+        let log = cluster::command_log(&config.kafka).await?;
+        let stop = CancellationToken::new();
+        let node = match Node::start(log.clone(), clock.clone(), stop.clone()).await {
+            Ok(node) => node,
+            Err(error) => {
+                log.close().await;
+                return Err(CommandFailure::new(error));
+            }
+        };
+        let place = Place::Cluster { brokers: config.kafka.bootstrap_servers.clone() };
+        let ground = Ground { log: log.clone(), clock, secrets: Arc::new(SystemSecrets) };
+        let router =
+            control::router(Sources { place, ground, store, node: Arc::clone(&node), readiness: Readiness::new() });
+        Ok(Self { router, node, log: OpenLog::Cluster(log), stop })
     }
 
     async fn call(
@@ -124,7 +194,10 @@ impl Opened {
         };
         self.stop.cancel();
         self.node.finished().await;
-        ground::close_log(self.log).await;
+        match self.log {
+            OpenLog::Folder(log) => ground::close_log(log).await,
+            OpenLog::Cluster(log) => log.close().await,
+        }
         answered
     }
 }

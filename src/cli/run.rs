@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use millrace_clock::SystemClock;
 use millrace_telemetry::start_logs;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::signals::Signals;
 use super::{CommandFailure, say, welcome};
 use crate::app::{App, Listeners};
 use crate::config::{Config, Flag, Span};
@@ -81,31 +81,15 @@ impl Run {
             Config::load(self.config.as_deref(), std::env::vars(), &self.flags()).map_err(StartError::from)?;
         config.log.confirm_clock = self.confirm_clock;
         start_logs(config.logs.format, &config.logs.filter).map_err(CommandFailure::new)?;
-        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let listeners = Listeners::bind(&config).await?;
+        let signals = Signals::new()?;
+        let listeners = Listeners::bind(&config.listen).await?;
         let folder = Folder::at(&config.data);
         let stop = CancellationToken::new();
-        let stopping = tokio::spawn(stop_on_signals(signals, stop.clone()));
+        let stopping = tokio::spawn(signals.stop(stop.clone()));
         let app = App::start(config, SystemClock::shared(), listeners, stop).await?;
         say(&welcome::text(&app, &folder));
         let ended = app.finished().await;
         stopping.abort();
         ended.map_err(CommandFailure::new)
     }
-}
-
-/// The first signal stops in good order, the second at once.
-async fn stop_on_signals((mut terminate, mut interrupt): (Signal, Signal), stop: CancellationToken) {
-    let mut next = async || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
-    let first = next().await;
-    tracing::info!(signal = first, "stopping: finishing what was taken");
-    stop.cancel();
-    let second = next().await;
-    tracing::warn!(signal = second, "stopping at once");
-    std::process::exit(1);
 }

@@ -4,25 +4,27 @@ use clap::Args;
 use http::Method;
 use indicatif::{BinaryBytes, HumanCount};
 
-use super::local::Local;
+use super::local::Target;
 use super::table::table;
-use super::{CommandFailure, DataFolder, say};
-use crate::status::{AccountStatus, PartitionStatus, Status};
+use super::{CommandFailure, say};
+use crate::status::{AccountStatus, PartitionStatus, Status, TopicStatus};
 
 const EXAMPLES: &str = "\
 Examples:
   millrace status
   millrace status --json | jq .lag_ms
+  millrace status --config cluster.toml
 
-It asks the running process; if none runs, it opens the folder to look. complete_through is the instant up to which everything an account
-sent is in its export. Exit codes: 0 ready (or nothing runs); 1 not ready, or it cannot be told.";
+It asks the running process; if none runs, it opens the folder to look. Of a cluster it tells what log and store say; how its processes
+are, each says at /readyz. complete_through is the instant up to which everything an account sent is in its export.
+Exit codes: 0 ready (or nothing runs); 1 not ready, or it cannot be told.";
 
 /// Show what is in the log, what is visible, and how far behind it is
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    data: DataFolder,
+    target: Target,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -30,7 +32,7 @@ pub(super) struct StatusArgs {
 
 impl StatusArgs {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
-        let local = Local::open(&self.data.folder()).await?;
+        let local = self.target.open().await?;
         let answer = local.call(Method::GET, "/local/status", None).await?;
         if self.json {
             say(&format!("{answer}\n"));
@@ -39,30 +41,41 @@ impl StatusArgs {
         if !self.json {
             say(&text(&status));
         }
-        if status.ready || !status.running { Ok(()) } else { Err(CommandFailure::new("not ready")) }
+        match (status.running, status.ready, status.not_ready.is_empty()) {
+            (Some(true), Some(false), _) => Err(CommandFailure::new("not ready")),
+            (None, _, false) => Err(CommandFailure::new("not everything can be told")),
+            _ => Ok(()),
+        }
     }
 }
 
 fn text(status: &Status) -> String {
     let state = match (status.running, status.ready) {
-        (false, _) => "nothing runs",
-        (true, true) => "ready",
-        (true, false) => "NOT READY",
+        (None, _) => "",
+        (Some(false), _) => ": nothing runs",
+        (Some(true), Some(true)) => ": ready",
+        (Some(true), _) => ": NOT READY",
     };
-    let mut text = format!("Millrace {} on {}: {state}\n", status.release, status.data);
+    let mut text = format!("Millrace {} on {}{state}\n", status.release, status.data);
     for wrong in &status.not_ready {
         text += &format!("  {}: {}\n", wrong.part, wrong.reason);
     }
     let log = &status.log;
-    text += &format!("\nLog {}: {} on disk, {} free\n", log.id, BinaryBytes(log.bytes), BinaryBytes(log.free_bytes));
-    if let Some(trouble) = &log.trouble {
-        text += &format!("  it takes no records: {trouble}\n");
+    text += &format!("\nLog {}", log.id);
+    if let (Some(bytes), Some(free_bytes)) = (log.bytes, log.free_bytes) {
+        text += &format!(": {} on disk, {} free", BinaryBytes(bytes), BinaryBytes(free_bytes));
     }
-    let topics = log.topics.iter().map(|topic| {
-        let last = topic.last_append.clone().unwrap_or_default();
-        vec![topic.topic.clone(), topic.partitions.to_string(), HumanCount(topic.records).to_string(), last]
-    });
-    text += &table(&["topic", "partitions", "records", "last append"], &topics.collect::<Vec<_>>());
+    text += "\n";
+    if let Some(trouble) = &log.trouble {
+        text += &format!("  trouble: {trouble}\n");
+    }
+    text += &topics(&log.topics);
+    if let Some(events) = &status.events {
+        let [accepted, duplicate, rejected] =
+            [events.accepted, events.duplicate, events.rejected].map(|count| HumanCount(count).to_string());
+        text += &format!("\nEvents of {}, as far as sealed: {accepted} accepted, ", events.date);
+        text += &format!("{duplicate} duplicate, {rejected} rejected\n");
+    }
     text += "\n";
     text += &table(&["account", "name", "complete through", "behind"], &accounts(status));
     if !status.partitions.is_empty() {
@@ -70,6 +83,18 @@ fn text(status: &Status) -> String {
         text += &table(&["partition", "unfolded", "held", "unsealed", "behind the log's time"], &partitions(status));
     }
     text
+}
+
+/// In a cluster nobody knows how many of the positions are records, nor when the last one was appended.
+fn topics(topics: &[TopicStatus]) -> String {
+    let dated = topics.iter().any(|topic| topic.last_append.is_some());
+    let row = |topic: &TopicStatus| {
+        let mut row = vec![topic.topic.clone(), topic.partitions.to_string(), HumanCount(topic.records).to_string()];
+        row.extend(dated.then(|| topic.last_append.clone().unwrap_or_default()));
+        row
+    };
+    let headings: &[&str] = &["topic", "partitions", "records", "last append"];
+    table(&headings[..if dated { 4 } else { 3 }], &topics.iter().map(row).collect::<Vec<_>>())
 }
 
 fn accounts(status: &Status) -> Vec<Vec<String>> {
@@ -86,7 +111,7 @@ fn partitions(status: &Status) -> Vec<Vec<String>> {
         vec![
             partition.partition.to_string(),
             partition.raw_end.saturating_sub(partition.folded).to_string(),
-            partition.held.to_string(),
+            partition.held.map(|held| held.to_string()).unwrap_or_default(),
             partition.enriched_end.saturating_sub(partition.sealed).to_string(),
             seconds(partition.log_time_ms - partition.sealed_watermark_ms),
         ]

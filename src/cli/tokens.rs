@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::CommandFailure;
 use super::directory::{Directory, Kind, Output};
-use super::{CommandFailure, DataFolder};
+use super::local::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,7 @@ pub(super) struct Tokens {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    data: DataFolder,
+    target: Target,
     #[command(flatten)]
     output: Output,
 }
@@ -60,7 +61,7 @@ const KIND: Kind = Kind {
 
 impl Tokens {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
-        let directory = Directory::new(&KIND, &self.data, self.output);
+        let directory = Directory::new(&KIND, self.target, self.output);
         match self.action {
             Action::Create { user, name } => directory.create(json!({"user": user, "name": name})).await,
             Action::List { account } => directory.list(account.as_deref()).await,

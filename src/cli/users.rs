@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::CommandFailure;
 use super::directory::{Directory, Kind, Output};
-use super::{CommandFailure, DataFolder};
+use super::local::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +23,7 @@ pub(super) struct Users {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    data: DataFolder,
+    target: Target,
     #[command(flatten)]
     output: Output,
 }
@@ -67,7 +68,7 @@ const KIND: Kind = Kind {
 
 impl Users {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
-        let directory = Directory::new(&KIND, &self.data, self.output);
+        let directory = Directory::new(&KIND, self.target, self.output);
         match self.action {
             Action::Create { account, username, email, role } => {
                 let user = json!({"account_id": account, "username": username, "email": email, "role": role});

@@ -1,17 +1,12 @@
 //! `[export]`: sealing and publishing.
 
-use std::time::Duration;
-
 use millrace_exporter_write::Config;
 use millrace_schemas::layout::Codec;
 use serde::Deserialize;
 
+use super::defaults::Defaults;
 use super::keys::Keys;
 use super::{Size, Span, Text};
-
-/// On one machine rows are sealed, and become visible, sooner than in a cluster.
-const SEAL_AGE: Span = Span(Duration::from_secs(2));
-const SLOT: Span = Span(Duration::from_secs(10));
 
 /// How files are compressed, as it is written in a configuration.
 #[derive(Deserialize)]
@@ -21,7 +16,7 @@ enum CodecName {
     Zstd,
 }
 
-pub(super) fn take(keys: &mut Keys) -> Config {
+pub(super) fn take(keys: &mut Keys, defaults: &Defaults) -> Config {
     let default = Config::default();
     let mut size = |key, default| keys.take(key, Size::of(default)).in_memory();
     let seal_bytes = size("export.seal_size", default.seal_bytes);
@@ -34,12 +29,15 @@ pub(super) fn take(keys: &mut Keys) -> Config {
     };
     let config = Config {
         seal_bytes,
-        seal_age: keys.take("export.seal_age", SEAL_AGE).0,
+        seal_age: keys.take("export.seal_age", defaults.seal_age).0,
         seal_idle: keys.take("export.seal_idle", Span(default.seal_idle)).0,
         memory_bytes,
-        slot: Some(keys.take("export.slot", SLOT).0),
-        // Only matters where slots are chosen by the day's plan; here one length is for all.
-        files_per_day: default.files_per_day,
+        slot: keys.take_if_set("export.slot").or(defaults.slot).map(|Span(slot)| slot),
+        // Only matters where slots are chosen by the day's plan; on one machine one length is for all.
+        files_per_day: match defaults.slot {
+            Some(_) => default.files_per_day,
+            None => keys.take("export.files_per_day", default.files_per_day),
+        },
         rows_per_file: keys.take("export.rows_per_file", default.rows_per_file),
         bytes_per_file,
         folders_per_slot: keys.take("export.folders_per_slot", default.folders_per_slot),

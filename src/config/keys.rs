@@ -71,6 +71,16 @@ impl Keys {
         self.mistakes.extend(mistakes);
     }
 
+    /// Notes which of these keys are not set, or set to nothing.
+    pub(super) fn need(&mut self, keys: &[&'static str]) {
+        for key in keys {
+            let value = self.root.find_ref(key);
+            if value.is_none_or(|value| value.as_str().is_some_and(str::is_empty)) {
+                self.wrong(key, "must be set");
+            }
+        }
+    }
+
     /// Whether a command line flag set the key.
     pub(super) fn is_flag(&self, key: &str) -> bool {
         self.root.find_ref(key).is_some_and(|value| self.origin(value).starts_with("--"))

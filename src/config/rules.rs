@@ -8,10 +8,8 @@ use millrace_schemas::settings::{defaults, validate};
 use serde::Deserialize;
 
 use super::Span;
+use super::defaults::Defaults;
 use super::keys::Keys;
-
-/// One sender, one machine: decisions do not come much later than their conversions.
-const GRACE: Span = Span(Duration::from_secs(5));
 
 /// What the log's settings are to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +35,7 @@ enum Rule {
 }
 
 impl Rules {
-    pub(super) fn take(keys: &mut Keys) -> Self {
+    pub(super) fn take(keys: &mut Keys, unless_set: &Defaults) -> Self {
         let default = defaults();
         let mode = match keys.take("attribution.mode", Mode::Join) {
             Mode::Join => AttributionMode::Join,
@@ -53,7 +51,7 @@ impl Rules {
             attribution_mode: mode.into(),
             attribution_rule: rule.into(),
             attribution_window_ms: ms("attribution.window", span(default.attribution_window_ms)),
-            attribution_grace_ms: ms("attribution.grace", GRACE),
+            attribution_grace_ms: ms("attribution.grace", unless_set.grace),
             ..default
         };
         if let Err(wrong) = validate(&settings) {

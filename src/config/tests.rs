@@ -11,15 +11,15 @@ use super::*;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/millrace.toml");
 
-fn flag(name: &'static str, key: &'static str, value: &str) -> Flag {
+pub(super) fn flag(name: &'static str, key: &'static str, value: &str) -> Flag {
     Flag { name, key, value: value.to_owned() }
 }
 
-fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn file(text: &str) -> NamedTempFile {
+pub(super) fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::with_suffix(".toml").unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
@@ -34,12 +34,25 @@ fn the_example_holds_every_key_with_its_default() {
     let root = Figment::from(Toml::file_exact(EXAMPLE)).find_value("").unwrap();
     let mut written = BTreeSet::new();
     leaves(String::new(), &root, &mut written);
-    // It is off unless set, so the example shows it in a comment.
-    written.insert("fetch.encryption".to_owned());
+    // They are off unless set, so the example shows them in comments.
+    written.extend(["export.succeeds".to_owned(), "fetch.encryption".to_owned()]);
     assert_eq!(written, keys.iter().map(|key| (*key).to_owned()).collect());
 }
 
-fn leaves(path: String, value: &Value, found: &mut BTreeSet<String>) {
+#[test]
+fn nothing_is_kept_for_ever_by_mistake_and_raw_outlasts_what_state_remembers() {
+    let file = file("[raw]\nretention = '30d'\n[export]\nretention = '0s'\n[segments]\nretention = 'never'");
+    let ConfigError(wrong) = Config::load(Some(file.path()), [], &[]).unwrap_err();
+    for said in [
+        "raw.retention: 30d is shorter than attribution.window (90d)",
+        "export.retention must be at least a day",
+        "segments.retention: \"never\" is no duration",
+    ] {
+        assert!(wrong.iter().any(|mistake| mistake.contains(said)), "{said:?} in {wrong:?}");
+    }
+}
+
+pub(super) fn leaves(path: String, value: &Value, found: &mut BTreeSet<String>) {
     match value.as_dict() {
         Some(dict) => {
             for (name, value) in dict {

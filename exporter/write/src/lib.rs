@@ -84,7 +84,7 @@ pub use config::Config;
 pub use error::Error;
 pub use file::arrow_schema;
 pub use health::PART;
-pub use progress::{Progress, SealedThrough, Snapshot};
+pub use progress::{Counted, Progress, SealedThrough, Snapshot};
 pub use sealing::GROUP;
 
 /// What the exporter works with.

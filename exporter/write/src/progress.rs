@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::NaiveDate;
 use millrace_eventlog::{Offset, Partition};
 use serde::Serialize;
 
@@ -17,6 +18,21 @@ pub struct Snapshot {
     pub partitions: BTreeMap<Partition, SealedThrough>,
     /// By shard: log time, ms, up to which every slot is out. A shard that never had an account is not among them.
     pub published_through_ms: BTreeMap<u32, i64>,
+    /// By shard: what became of the events of the day at hand, as far as it is sealed.
+    pub counted: BTreeMap<u32, Counted>,
+}
+
+/// Events (not rows) of one day of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// The day.
+    pub date: NaiveDate,
+    /// They make rows.
+    pub accepted: u64,
+    /// Sent again within the window, and dropped.
+    pub duplicate: u64,
+    /// Kept with a reason; what did not decode included.
+    pub rejected: u64,
 }
 
 /// How far a partition is sealed.
@@ -49,6 +65,10 @@ impl Progress {
 
     pub(crate) fn published(&self, shard: u32, through_ms: i64) {
         self.change(|now| now.published_through_ms.insert(shard, through_ms));
+    }
+
+    pub(crate) fn counted(&self, shard: u32, counted: Counted) {
+        self.change(|now| now.counted.insert(shard, counted));
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) {

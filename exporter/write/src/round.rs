@@ -43,6 +43,9 @@ impl<'a> Round<'a> {
             self.of.progress.published(shard.number, shard.through_ms);
         }
         while self.step(shard).await? {}
+        if let Some(counted) = shard.counted() {
+            self.of.progress.counted(shard.number, counted);
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use millrace_schemas::layout::{AccountId, Slot, date_of, start_of};
 use crate::day_files::DayFiles;
 use crate::limits;
 use crate::metrics;
+use crate::progress::Counted;
 use crate::rows::day_number;
 use crate::segment::{AccountPart, Block, DayCounts, Footer};
 
@@ -165,6 +166,19 @@ impl Shard {
         let day = day_number(start_of(date));
         let counted = self.counts.range((day, String::new())..(day + 1, String::new()));
         counted.map(|((_, account), counts)| (account.as_str(), counts)).collect()
+    }
+
+    /// What was counted of the newest day there is something of.
+    pub(crate) fn counted(&self) -> Option<Counted> {
+        let (newest, _) = self.counts.keys().next_back()?;
+        let date = date_of(i64::from(*newest) * limits::DAY_MS);
+        let mut counted = Counted { date, accepted: 0, duplicate: 0, rejected: 0 };
+        for counts in self.counts_of(date).values() {
+            counted.accepted += counts.decision_events + counts.conversions;
+            counted.duplicate += counts.decision_duplicates + counts.conversion_duplicates + counts.reject_duplicates;
+            counted.rejected += counts.dead + counts.rejected.values().sum::<u64>();
+        }
+        Some(counted)
     }
 
     /// The highest settings version that was in force by the end of a day.

@@ -40,6 +40,14 @@ pub(super) async fn settled_watermark(
     Err(RecoverError::Stop(Contradiction::Unrecorded { witness, log_id, partition, folded, watermark }))
 }
 
+/// How far a partition is, told by the log alone, whoever owns it: its last watermark record.
+///
+/// # Errors
+/// The partition cannot be read, or a record of it; as a text for people.
+pub async fn last_committed(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, String> {
+    last_watermark(log, partition).await.map_err(|error| error.to_string())
+}
+
 /// The last watermark record of a partition, sought from the end in steps that double. Every transaction ends with one, so it
 /// is nearly always among the last few records: one small read.
 pub(crate) async fn last_watermark(log: &dyn Log, partition: Partition) -> Result<Option<Watermark>, RecoverError> {

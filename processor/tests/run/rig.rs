@@ -64,6 +64,11 @@ impl Rig {
         Self::without_settings().settled().await
     }
 
+    /// With as many partitions as a log on Kafka has.
+    pub async fn with_64_partitions() -> Self {
+        Self::of(ManualClock::at(T0), Options::default(), 64).settled().await
+    }
+
     /// With settings as the first record of each partition.
     pub async fn settled(self) -> Self {
         create_settings(&*self.log, &*self.clock, &five_seconds()).await.unwrap();
@@ -73,20 +78,18 @@ impl Rig {
     /// Another log under the same id, with nothing in it: what an operator gets who makes the topics anew.
     pub fn made_anew(&self) -> Self {
         let id = self.log.id().to_owned();
-        let anew = Self::of(
-            ManualClock::at(self.clock.now_ms()),
-            Options { new_id: Arc::new(move || id.clone()), ..Options::default() },
-        );
+        let options = Options { new_id: Arc::new(move || id.clone()), ..Options::default() };
+        let anew = Self::of(ManualClock::at(self.clock.now_ms()), options, PARTITIONS);
         Self { bucket: self.bucket.clone(), ..anew }
     }
 
     pub fn without_settings() -> Self {
-        Self::of(ManualClock::at(T0), Options::default())
+        Self::of(ManualClock::at(T0), Options::default(), PARTITIONS)
     }
 
-    fn of(clock: Arc<ManualClock>, options: Options) -> Self {
+    fn of(clock: Arc<ManualClock>, options: Options, partitions: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let specs = [RAW, ENRICHED].map(|topic| TopicSpec { topic, partitions: PARTITIONS });
+        let specs = [RAW, ENRICHED].map(|topic| TopicSpec { topic, partitions });
         let log = EmbeddedLog::open(&folder.path().join("log"), &specs, clock.clone(), options).unwrap();
         Self { folder, clock, log, bucket: Arc::new(InMemory::new()), faults: Faults::default() }
     }

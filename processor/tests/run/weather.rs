@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use millrace_clock::Clock;
-use millrace_processor::GROUP;
+use millrace_processor::limits::RECOVERIES_AT_ONCE;
+use millrace_processor::{GROUP, PartitionProgress};
 
 use crate::exactly_once::some_events;
 use crate::rig::*;
@@ -84,9 +85,12 @@ async fn the_last_record_of_ours_is_found_with_few_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_ready_before_all_it_was_given_is_recovered() {
     let rig = Rig::new().await;
+    rig.faults.silent(true);
     // From the call on, whether or not anything has run yet.
     let running = rig.start();
     assert!(running.readiness.check().is_err());
+    until("it waits", || format!("{:?}", running.readiness.check()).contains("waiting for partitions")).await;
+    running.faults.silent(false);
     until("it is ready", || running.readiness.check().is_ok()).await;
     assert_eq!(running.progress.partitions().len(), PARTITIONS as usize);
     running.stop().await.unwrap();
@@ -105,6 +109,37 @@ async fn a_member_that_is_given_nothing_is_ready_in_the_end() {
     until("it is ready", || idle.readiness.check().is_ok()).await;
     assert!(idle.progress.partitions().is_empty());
     for running in owners.into_iter().chain([idle]) {
+        running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_partitions_are_recovered_few_at_once_and_live_together() {
+    let rig = Rig::with_64_partitions().await;
+    for _ in 0..2 {
+        let running = rig.start();
+        let all = |so: &dyn Fn(&PartitionProgress) -> bool| {
+            let partitions = running.progress.partitions();
+            partitions.len() == 64 && partitions.values().all(so)
+        };
+        until("all are recovered", || all(&|_| true)).await;
+        let at_once = running.faults.asked_at_once_max();
+        assert!((1..=RECOVERIES_AT_ONCE).contains(&at_once), "{at_once} at once");
+        for _ in 0..3 {
+            for partition in 0..64 {
+                match partition % 3 {
+                    0 => rig.log.levers().revoke(GROUP, RAW, partition),
+                    1 => rig.log.levers().lose(GROUP, RAW, partition),
+                    _ => true,
+                };
+            }
+            let due = rig.clock.now_ms() + 2_000;
+            until("time has passed in all", || {
+                rig.clock.advance(Duration::from_millis(100));
+                all(&|at| at.log_time_ms >= due)
+            })
+            .await;
+        }
         running.stop().await.unwrap();
     }
 }

@@ -78,7 +78,12 @@ pub fn script() -> impl Strategy<Value = Vec<Happening>> {
 /// The records of a script: settings first, offsets with gaps.
 pub fn records(script: &[Happening]) -> Vec<Record> {
     let mut at = T0;
-    let few = Settings { events_per_visitor_minute_max: 12, assignments_per_visitor_max: 3, ..settings() };
+    let few = Settings {
+        events_per_visitor_minute_max: 12,
+        assignments_per_visitor_max: 3,
+        attribution_window_ms: 2 * MINUTE,
+        ..settings()
+    };
     let mut version = few.version;
     let mut records = vec![record(0, at, raw::Body::Settings(few))];
     for (place, happening) in (1..).zip(script) {

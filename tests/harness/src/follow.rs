@@ -94,6 +94,12 @@ impl Follower {
         self.rows.values().map(|row| row.process_timestamp_ms).max().unwrap_or_default()
     }
 
+    /// How many rows were taken whose `process_timestamp` is before `ms`.
+    #[must_use]
+    pub fn rows_before(&self, ms: i64) -> usize {
+        self.rows.values().filter(|row| row.process_timestamp_ms < ms).count()
+    }
+
     /// How many rows were taken.
     #[must_use]
     pub fn row_count(&self) -> usize {

@@ -1,9 +1,9 @@
 //! The server's keys: what makes and checks scoped credentials. They rotate with an overlap.
 //!
-//! As text, one key a line, the signing key first; the other lines are retired keys, still accepted until the last
-//! credential they can have made is over:
+//! As text, one key a line, the signing key first. The other lines are retired keys, still accepted until the last
+//! credential they can have made is over, and at most one that is announced: accepted, and yet to sign.
 //! ```text
-//! <8 hex digits: id> <64 hex digits: secret> <retired at, ms since 1970, or ->
+//! <8 hex digits: id> <64 hex digits: secret> <-: signs; retired at, ms since 1970; or next>
 //! ```
 
 use std::fmt;
@@ -19,6 +19,11 @@ use crate::limits::SERVER_KEYS_MAX;
 pub const KEY_ENTROPY_BYTES: usize = 36;
 /// How every access key id begins, so that a person sees whose it is.
 const ACCESS_KEY_PREFIX: &str = "MR";
+
+/// What [`ServerKey::retired_ms`] is of a key that is yet to sign: it is accepted for ever.
+const ANNOUNCED_MS: i64 = i64::MAX;
+/// And in text.
+const ANNOUNCED: &str = "next";
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -43,7 +48,7 @@ pub enum KeysError {
     #[error("there is no server key")]
     None,
     /// The line has another form.
-    #[error("server key {0}: expected an id of 8 hex digits, a secret of 64, and when it retired or -")]
+    #[error("server key {0}: expected an id of 8 hex digits, a secret of 64, and -, next, or when it retired")]
     Form(usize),
     /// The secret could be guessed.
     #[error("server key {0}: the secret is weak; make one from a random source")]
@@ -54,6 +59,12 @@ pub enum KeysError {
     /// Not exactly the first key is in use.
     #[error("server key {0}: the first key signs, the others are retired")]
     Order(usize),
+    /// Two keys cannot both be next.
+    #[error("a server key is announced already: let it sign first")]
+    Announced,
+    /// A key that some server does not know must not sign.
+    #[error("no server key is announced: announce one, and give it to every server first")]
+    NotAnnounced,
     /// More than can be meant.
     #[error("there are more than {SERVER_KEYS_MAX} server keys")]
     TooMany,
@@ -68,16 +79,31 @@ impl ServerKeys {
         Ok(Self { signing: ServerKey::generate(entropy)?, retired: Vec::new() })
     }
 
-    /// Signs with a new key from now on; what the present key made stays good until its own end. Keys whose
-    /// credentials are all over are dropped.
+    /// Adds a key that is accepted and does not sign yet. Once every server has it, [`ServerKeys::rotate`] may let it sign, and no
+    /// server refuses what another made.
     ///
     /// # Errors
-    /// The entropy is none.
-    pub fn rotate(self, entropy: [u8; KEY_ENTROPY_BYTES], now_ms: i64) -> Result<Self, KeysError> {
-        let signing = ServerKey::generate(entropy)?;
-        let mut retired = vec![ServerKey { retired_ms: Some(now_ms), ..self.signing }];
+    /// One is announced already, or the entropy is none.
+    pub fn announce(mut self, entropy: [u8; KEY_ENTROPY_BYTES]) -> Result<Self, KeysError> {
+        if self.retired.iter().any(ServerKey::is_announced) {
+            return Err(KeysError::Announced);
+        }
+        let announced = ServerKey { retired_ms: Some(ANNOUNCED_MS), ..ServerKey::generate(entropy)? };
+        self.retired.insert(0, announced);
+        self.retired.truncate(SERVER_KEYS_MAX - 1);
+        Ok(self)
+    }
+
+    /// Lets the announced key sign; what the present key makes until `retired_ms` stays good until its own end. Keys whose
+    /// credentials are all over at `now_ms` are dropped.
+    ///
+    /// # Errors
+    /// None is announced.
+    pub fn rotate(mut self, now_ms: i64, retired_ms: i64) -> Result<Self, KeysError> {
+        let announced = self.retired.iter().position(ServerKey::is_announced).ok_or(KeysError::NotAnnounced)?;
+        let signing = ServerKey { retired_ms: None, ..self.retired.remove(announced) };
+        let mut retired = vec![ServerKey { retired_ms: Some(retired_ms), ..self.signing }];
         retired.extend(self.retired.into_iter().filter(|key| key.is_accepted(now_ms)));
-        retired.truncate(SERVER_KEYS_MAX - 1);
         Ok(Self { signing, retired })
     }
 
@@ -110,7 +136,11 @@ impl ServerKeys {
     pub fn to_secret_text(&self) -> SecretString {
         let mut text = String::from("# Server keys. Whoever has these can read every export.\n");
         for key in std::iter::once(&self.signing).chain(&self.retired) {
-            let retired = key.retired_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
+            let retired = match key.retired_ms {
+                None => "-".to_owned(),
+                Some(ANNOUNCED_MS) => ANNOUNCED.to_owned(),
+                Some(ms) => ms.to_string(),
+            };
             text.push_str(&format!("{} {} {retired}\n", key.id, hex::encode(key.secret.expose_secret())));
         }
         text.into()
@@ -162,7 +192,11 @@ impl ServerKey {
         if hex::decode(id).map_err(|_| form())?.len() != 4 {
             return Err(form());
         }
-        let retired_ms = if retired == "-" { None } else { Some(retired.parse().map_err(|_| form())?) };
+        let retired_ms = match retired {
+            "-" => None,
+            ANNOUNCED => Some(ANNOUNCED_MS),
+            ms => Some(ms.parse().map_err(|_| form())?),
+        };
         Self::new(number, id.to_ascii_lowercase(), &hex::decode(secret).map_err(|_| form())?, retired_ms)
     }
 
@@ -180,6 +214,10 @@ impl ServerKey {
 
     fn is_accepted(&self, now_ms: i64) -> bool {
         self.retired_ms.is_none_or(|retired| now_ms < retired.saturating_add(Lifetime::MAX.as_ms()))
+    }
+
+    fn is_announced(&self) -> bool {
+        self.retired_ms == Some(ANNOUNCED_MS)
     }
 
     pub(super) fn id(&self) -> &str {

@@ -147,7 +147,7 @@ fn another_algorithm_issuer_audience_or_key_is_refused() {
 fn keys_rotate_with_an_overlap() {
     let first = keys(1);
     let credential = minted(&first, scope(None, None), 7);
-    let rotated = first.rotate(entropy(99), NOW).unwrap();
+    let rotated = first.announce(entropy(99)).unwrap().rotate(NOW, NOW).unwrap();
     let rotated = ServerKeys::parse(rotated.to_secret_text().expose_secret()).unwrap();
     assert!(verified(&credential, &rotated, NOW + 1).is_ok());
     assert!(secret(&rotated, &credential, NOW + 1).is_some());
@@ -155,9 +155,24 @@ fn keys_rotate_with_an_overlap() {
     let over = NOW + HOUR;
     assert_eq!(verified(&credential, &rotated, over), Err(TokenError::Invalid));
     assert!(secret(&rotated, &credential, over).is_none(), "a key that leaked opens nothing once it is over");
-    let twice = rotated.rotate(entropy(50), over).unwrap();
+    let twice = rotated.announce(entropy(50)).unwrap().rotate(over, over).unwrap();
     let lines = twice.to_secret_text().expose_secret().lines().count();
     assert_eq!(lines, 1 + 2, "the first key is dropped: {lines}");
+}
+
+#[test]
+fn a_key_signs_only_once_every_server_may_know_it() {
+    let file = |keys: ServerKeys| ServerKeys::parse(keys.to_secret_text().expose_secret()).unwrap();
+    assert_eq!(keys(1).rotate(NOW, NOW).map(|_| ()), Err(KeysError::NotAnnounced));
+    let announced = || file(keys(1).announce(entropy(99)).unwrap());
+    assert_eq!(announced().announce(entropy(50)).map(|_| ()), Err(KeysError::Announced));
+    let rotated = file(announced().rotate(NOW, NOW + HOUR).unwrap());
+    // While servers are restarted one by one, each takes what any other makes.
+    let (before, after) = (minted(&announced(), scope(None, None), 7), minted(&rotated, scope(None, None), 8));
+    assert!(verified(&before, &keys(1), NOW + 1).is_ok(), "the announced key does not sign");
+    for servers in [announced(), rotated] {
+        assert!(verified(&before, &servers, NOW + 1).is_ok() && verified(&after, &servers, NOW + 1).is_ok());
+    }
 }
 
 #[test]
@@ -180,7 +195,7 @@ fn keys_that_are_weak_or_malformed_are_refused() {
 fn at_most_so_many_keys_are_accepted_at_once() {
     let mut keys = keys(1);
     for seed in 2..40 {
-        keys = keys.rotate(entropy(seed), NOW).unwrap();
+        keys = keys.announce(entropy(seed)).unwrap().rotate(NOW, NOW).unwrap();
     }
     let text = keys.to_secret_text();
     assert_eq!(text.expose_secret().lines().count(), 1 + SERVER_KEYS_MAX, "a comment, and the newest keys");

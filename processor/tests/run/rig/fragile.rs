@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,10 +41,13 @@ struct Switches {
     fenced: AtomicBool,
     log_away: AtomicBool,
     reads_away: AtomicBool,
+    silent: AtomicBool,
     bucket_away: AtomicBool,
     group_forgets: AtomicBool,
     reads: AtomicU64,
     subscribed: AtomicU64,
+    looking: AtomicUsize,
+    looking_max: AtomicUsize,
 }
 
 impl Faults {
@@ -52,6 +55,7 @@ impl Faults {
     pub fn fresh(&self) -> Self {
         let fresh = Self::default();
         fresh.reads_away(self.0.reads_away.load(Ordering::SeqCst));
+        fresh.silent(self.0.silent.load(Ordering::SeqCst));
         fresh.bucket_away(self.0.bucket_away.load(Ordering::SeqCst));
         fresh.group_forgets(self.0.group_forgets.load(Ordering::SeqCst));
         fresh
@@ -80,6 +84,11 @@ impl Faults {
         self.0.reads_away.store(away, Ordering::SeqCst);
     }
 
+    /// The group says nothing, not even who owns what.
+    pub fn silent(&self, silent: bool) {
+        self.0.silent.store(silent, Ordering::SeqCst);
+    }
+
     /// The object store answers nothing but errors.
     pub fn bucket_away(&self, away: bool) {
         self.0.bucket_away.store(away, Ordering::SeqCst);
@@ -98,6 +107,11 @@ impl Faults {
     /// How often the group was joined.
     pub fn joined(&self) -> u64 {
         self.0.subscribed.load(Ordering::SeqCst)
+    }
+
+    /// How many ends of partitions were asked for at once, at most: each recovery asks for one after the other.
+    pub fn asked_at_once_max(&self) -> usize {
+        self.0.looking_max.load(Ordering::SeqCst)
     }
 
     fn there(&self) -> Result<(), ReadError> {
@@ -150,7 +164,12 @@ impl Log for Fragile {
     }
     async fn extent(&self, topic: Topic, partition: Partition) -> Result<Extent, ReadError> {
         self.faults.readable()?;
-        self.inner.extent(topic, partition).await
+        let Switches { looking, looking_max, .. } = &*self.faults.0;
+        looking_max.fetch_max(looking.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let extent = self.inner.extent(topic, partition).await;
+        looking.fetch_sub(1, Ordering::SeqCst);
+        extent
     }
     async fn position_at(&self, topic: Topic, p: Partition, time_ms: i64) -> Result<Option<Offset>, ReadError> {
         self.faults.readable()?;
@@ -171,6 +190,9 @@ impl Log for Fragile {
 impl Consumer for FragileConsumer {
     async fn next(&mut self) -> Result<Delivery, ReadError> {
         self.faults.there()?;
+        while self.faults.0.silent.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut delivery = self.inner.next().await;
         if let Ok(Delivery::Assigned { committed, .. }) = &mut delivery
             && self.faults.0.group_forgets.load(Ordering::SeqCst)
