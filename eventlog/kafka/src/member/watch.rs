@@ -35,6 +35,20 @@ struct Mark {
     since: Instant,
 }
 
+impl Mark {
+    /// The mark of a partition that ends at `end` now, while its client is at `position`.
+    fn after(before: Option<Self>, end: Offset, position: Offset, now: Instant) -> Self {
+        match before {
+            Some(mark) if mark.end == end || !mark.heard => Self { end, ..mark },
+            _ => Self { end, heard: end <= position, since: now },
+        }
+    }
+
+    fn stands_still(&self, now: Instant) -> bool {
+        !self.heard && now.duration_since(self.since) >= STALLED_AFTER
+    }
+}
+
 impl Watch {
     pub(super) fn new(seat: Arc<Seat>, name: Arc<str>) -> Self {
         Self { seat, name, looked: Instant::now(), gone: None, marks: BTreeMap::new(), reached: BTreeMap::new() }
@@ -70,11 +84,9 @@ impl Watch {
             if end < position {
                 self.regressed(partition, position, end, before.as_ref());
             }
-            let mark = match before {
-                Some(mark) if mark.end == end || !mark.heard => Mark { end, ..mark },
-                _ => Mark { end, heard: end <= position, since: Instant::now() },
-            };
-            if !mark.heard && mark.since.elapsed() >= STALLED_AFTER {
+            let now = Instant::now();
+            let mark = Mark::after(before, end, position, now);
+            if mark.stands_still(now) {
                 stalled = Some(partition);
             }
             marks.insert(partition, mark);
@@ -110,5 +122,24 @@ impl Watch {
             self.seat.fail(partition, deleted(self.seat.topic, partition, position));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_client_that_hears_nothing_of_a_partition_that_grew_stands_still() {
+        let began = Instant::now();
+        let later = began + STALLED_AFTER;
+        let at_end = || Mark::after(None, 10, 10, began);
+        assert!(!Mark::after(Some(at_end()), 10, 10, later).stands_still(later), "a quiet partition is no stall");
+        let grown = || Mark::after(Some(at_end()), 20, 10, began);
+        assert!(!grown().stands_still(began), "it may be on its way");
+        assert!(Mark::after(Some(grown()), 20, 10, later).stands_still(later));
+        assert!(Mark::after(Some(grown()), 30, 10, later).stands_still(later), "also if it goes on growing");
+        let heard = Mark { heard: true, ..grown() };
+        assert!(!Mark::after(Some(heard), 30, 20, later).stands_still(later), "something came: the wait begins anew");
     }
 }
