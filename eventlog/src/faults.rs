@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Appended, Chunk, CommitError, Committed, Consumer, Delivery, Extent, Log, NewRecord, Offset,
-    Partition, ReadError, Topic, Transaction,
+    AppendError, Appended, Chunk, CommitError, Consumer, Delivery, Extent, Log, NewRecord, Offset, Partition,
+    ReadError, Topic, Transaction,
 };
 
 /// How far apart offsets are.
@@ -268,8 +268,8 @@ impl Consumer for FaultyConsumer {
         self.inner.pause(partition, paused);
     }
 
-    async fn commit(&mut self, mut transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
-        transaction.inputs.iter_mut().for_each(|(_, input)| input.next = input.next.div_ceil(SPREAD));
+    // A group's positions are kept and given back as they are: the log does nothing with them.
+    async fn commit(&mut self, transaction: Transaction) -> Result<Vec<Appended>, CommitError> {
         self.inner.commit(transaction).await.map(spread)
     }
 }
@@ -300,15 +300,11 @@ fn spread_error(error: ReadError, asked: impl Fn(Partition) -> Option<Offset>) -
 
 fn spread_delivery(delivery: Delivery) -> Delivery {
     match delivery {
-        Delivery::Assigned { partition, committed } => Delivery::Assigned {
-            partition,
-            committed: committed.map(|committed| Committed { next: committed.next * SPREAD, ..committed }),
-        },
         Delivery::Records { partition, mut records, next } => {
             records.iter_mut().for_each(|record| record.offset *= SPREAD);
             Delivery::Records { partition, records, next: next * SPREAD }
         }
         Delivery::End { partition, next } => Delivery::End { partition, next: next * SPREAD },
-        gone @ (Delivery::Revoked { .. } | Delivery::Lost { .. }) => gone,
+        other @ (Delivery::Assigned { .. } | Delivery::Revoked { .. } | Delivery::Lost { .. }) => other,
     }
 }

@@ -1,5 +1,4 @@
-//! How many events a second one core folds, from the raw record's bytes to the outcome's, changes applied; and beside it, in the
-//! same run, what bounds that: decoding alone, and all but decoding.
+//! How many events a second one core folds, from the raw record's bytes to the outcome's, changes applied.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -79,18 +78,14 @@ fn record(n: u64) -> Record {
     Record { offset: n * 2, append_time_ms: at, version: Raw::VERSION, key, value }
 }
 
-fn transaction(state: &mut State, inputs: impl Iterator<Item = Input>) -> usize {
+fn transaction(state: &mut State, records: &[Record]) -> usize {
     let mut overlay = Overlay::on(state);
     let mut outcomes = Outcomes::default();
-    for input in inputs {
-        step(state, &mut overlay, input, &mut outcomes);
+    for record in records {
+        step(state, &mut overlay, Input::read(record).unwrap(), &mut outcomes);
     }
     state.apply(overlay);
     outcomes.bytes()
-}
-
-fn read(records: &[Record]) -> impl Iterator<Item = Input> + '_ {
-    records.iter().map(|record| Input::read(record).unwrap())
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -99,7 +94,7 @@ fn benches(criterion: &mut Criterion) {
     let mut next = 0;
     while next < warm {
         let records: Vec<Record> = (next..next + TRANSACTION as u64).map(record).collect();
-        transaction(&mut state, read(&records));
+        transaction(&mut state, &records);
         next += TRANSACTION as u64;
     }
     let mut group = criterion.benchmark_group("step");
@@ -111,16 +106,8 @@ fn benches(criterion: &mut Criterion) {
             records
         };
         // The records are given back, so that dropping them is not measured.
-        let fold = |records: Vec<Record>| (transaction(&mut state, read(&records)), records);
+        let fold = |records: Vec<Record>| (transaction(&mut state, &records), records);
         bencher.iter_batched(make, fold, BatchSize::LargeInput);
-    });
-    group.bench_function("all_but_decoding", |bencher| {
-        let make = || {
-            let records: Vec<Record> = (next..next + TRANSACTION as u64).map(record).collect();
-            next += TRANSACTION as u64;
-            read(&records).collect::<Vec<Input>>()
-        };
-        bencher.iter_batched(make, |inputs| transaction(&mut state, inputs.into_iter()), BatchSize::LargeInput);
     });
     let records: Vec<Record> = (0..TRANSACTION as u64).map(record).collect();
     group.bench_function("decode_alone", |bencher| {

@@ -35,8 +35,21 @@ fn the_example_holds_every_key_with_its_default() {
     let mut written = BTreeSet::new();
     leaves(String::new(), &root, &mut written);
     // They are off unless set, so the example shows them in comments.
-    written.extend(["fetch.encryption", "export.succeeds"].map(str::to_owned));
+    written.extend(["export.succeeds".to_owned(), "fetch.encryption".to_owned()]);
     assert_eq!(written, keys.iter().map(|key| (*key).to_owned()).collect());
+}
+
+#[test]
+fn nothing_is_kept_for_ever_by_mistake_and_raw_outlasts_what_state_remembers() {
+    let file = file("[raw]\nretention = '30d'\n[export]\nretention = '0s'\n[segments]\nretention = 'never'");
+    let ConfigError(wrong) = Config::load(Some(file.path()), [], &[]).unwrap_err();
+    for said in [
+        "raw.retention: 30d is shorter than attribution.window (90d)",
+        "export.retention must be at least a day",
+        "segments.retention: \"never\" is no duration",
+    ] {
+        assert!(wrong.iter().any(|mistake| mistake.contains(said)), "{said:?} in {wrong:?}");
+    }
 }
 
 pub(super) fn leaves(path: String, value: &Value, found: &mut BTreeSet<String>) {

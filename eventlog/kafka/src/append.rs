@@ -7,10 +7,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer, PurgeConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::config;
 use crate::context::Quiet;
-use crate::limits::{CLOSE_TIMEOUT, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES};
+use crate::limits::{CLOSE_TIMEOUT, FORGIVEN_AFTER, RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES};
 use crate::metrics;
 use crate::options::Options;
 use crate::record::outgoing;
@@ -30,6 +31,8 @@ pub(crate) struct Appender {
     troubles: Arc<Troubles>,
     producer: RwLock<FutureProducer<Quiet>>,
     rebuilding: Mutex<()>,
+    /// When an append last failed.
+    failed: Mutex<Option<Instant>>,
     room: Arc<Semaphore>,
     permits: usize,
 }
@@ -39,7 +42,7 @@ impl Appender {
         let producer = RwLock::new(config::producer(&options).create_with_context(Quiet)?);
         let permits = options.in_flight_bytes / PERMIT_BYTES;
         let room = Arc::new(Semaphore::new(permits));
-        Ok(Self { options, troubles, producer, rebuilding: Mutex::new(()), room, permits })
+        Ok(Self { options, troubles, producer, rebuilding: Mutex::new(()), failed: Mutex::new(None), room, permits })
     }
 
     /// Appends to the topic named `name` on the cluster. See [`millrace_eventlog::Log::append`].
@@ -92,7 +95,20 @@ impl Appender {
         match outcome {
             Ok(_) => self.troubles.end(TROUBLE),
             Err(AppendError::TooLarge { .. }) => {}
-            Err(error) => self.troubles.begin(TROUBLE, error.to_string()),
+            Err(error) => {
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.troubles.begin(TROUBLE, error.to_string());
+            }
+        }
+    }
+
+    /// The brokers answer: a failure that is some time past counts no longer. A node that is not ready gets no requests, so
+    /// waiting for an append that succeeds could be for ever.
+    pub(crate) fn forgive(&self) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|failed| failed.elapsed() >= FORGIVEN_AFTER) {
+            *failed = None;
+            self.troubles.end(TROUBLE);
         }
     }
 
@@ -113,7 +129,7 @@ impl Appender {
                 };
                 // Who still waits for the old one hears that its records were purged. Letting go of it blocks.
                 old.purge(PurgeConfig::default().queue().inflight());
-                let _ = tokio::task::spawn_blocking(move || drop(old));
+                drop(tokio::task::spawn_blocking(move || drop(old)));
             }
             Err(error) => tracing::error!(%code, %error, "the producer met a fatal error and could not be made anew"),
         }
@@ -235,5 +251,71 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         ::metrics::gauge!(metrics::IN_FLIGHT).decrement(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    fn record(text: &str) -> NewRecord {
+        NewRecord { partition: 0, version: 1, key: "key".into(), value: text.to_owned().into() }
+    }
+
+    /// A real broker does not produce such an error on request.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_producer_that_met_a_fatal_error_is_made_anew() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("topic", 1, 1).unwrap();
+        let troubles = Arc::new(Troubles::default());
+        let appender =
+            Appender::new(Options::new(cluster.bootstrap_servers(), "tester"), Arc::clone(&troubles)).unwrap();
+        appender.append("topic", vec![record("before")]).await.unwrap();
+        let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[fatal]);
+
+        let met = appender.append("topic", vec![record("met")]).await;
+
+        assert!(matches!(met, Err(AppendError::Unknown { .. })), "whether it is there cannot be told: {met:?}");
+        assert!(troubles.now().is_some_and(|trouble| trouble.contains("appending")), "{:?}", troubles.now());
+        appender.append("topic", vec![record("after")]).await.expect("another producer took its place");
+        assert_eq!(troubles.now(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_append_that_finds_no_room_in_time_is_refused_and_was_not_sent() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("topic", 1, 1).unwrap();
+        let mut options = Options::new(cluster.bootstrap_servers(), "tester");
+        options.in_flight_bytes = RECORD_BYTES_MAX;
+        options.append_timeout = std::time::Duration::from_secs(1);
+        let appender = Appender::new(options, Arc::default()).unwrap();
+        let all = Arc::clone(&appender.room).acquire_many_owned(u32::try_from(appender.permits).unwrap()).await;
+
+        let refused = appender.append("topic", vec![record("no room")]).await;
+
+        assert!(matches!(refused, Err(AppendError::Refused { .. })), "{refused:?}");
+        drop(all);
+        appender.append("topic", vec![record("room")]).await.unwrap();
+        appender.close();
+        let closed = appender.append("topic", vec![record("closed")]).await;
+        assert!(matches!(closed, Err(AppendError::Refused { .. })), "{closed:?}");
+    }
+
+    #[test]
+    fn only_what_the_broker_looked_at_is_refused() {
+        for (code, refusal) in [
+            (RDKafkaErrorCode::MessageSizeTooLarge, true),
+            (RDKafkaErrorCode::TopicAuthorizationFailed, true),
+            (RDKafkaErrorCode::MessageTimedOut, false),
+            (RDKafkaErrorCode::PurgeQueue, false),
+            (RDKafkaErrorCode::PurgeInflight, false),
+            (RDKafkaErrorCode::NotEnoughReplicasAfterAppend, false),
+        ] {
+            assert_eq!(is_refusal(&KafkaError::MessageProduction(code)), refusal, "{code}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::config;
-use crate::context::Quiet;
+use crate::context::Heard;
 use crate::limits::REQUEST_TIMEOUT;
 use crate::options::Options;
 use crate::reader::Place;
@@ -20,7 +20,8 @@ use crate::record::{number, offset};
 /// The client for questions.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    client: Arc<BaseConsumer<Quiet>>,
+    client: Arc<BaseConsumer<Heard>>,
+    heard: Heard,
 }
 
 /// A question that was not answered.
@@ -67,8 +68,9 @@ pub(crate) struct Found {
 
 impl Cluster {
     pub(crate) fn new(options: &Options) -> KafkaResult<Self> {
-        let client = config::reader(options).create_with_context(Quiet)?;
-        Ok(Self { client: Arc::new(client) })
+        let heard = Heard::default();
+        let client = config::reader(options).create_with_context(heard.clone())?;
+        Ok(Self { client: Arc::new(client), heard })
     }
 
     /// Asks on a thread that may block.
@@ -144,11 +146,12 @@ impl Cluster {
         Ok(found.map_or(0, |found| u32::try_from(found.partitions().len()).unwrap_or(u32::MAX)))
     }
 
-    /// Serves what the client reports by itself, which would gather otherwise.
-    pub(crate) fn serve(&self) {
+    /// Serves what the client reports by itself, which would gather otherwise. The last error of it, if there is one.
+    pub(crate) fn serve(&self) -> Option<String> {
         for _ in 0..32 {
             // Nothing is assigned, so only reports come.
             let _ = self.client.poll(Duration::ZERO);
         }
+        self.heard.take()
     }
 }

@@ -1,9 +1,11 @@
 //! What librdkafka tells us by itself.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Passes on what a client says: its lines become ours.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +22,34 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// Remembers the last error besides: why no broker answers (a name that is not known, a password that is wrong) comes by no
+/// other way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<Option<String>>>);
+
+impl Heard {
+    /// The last error, once.
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Heard {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        error_line(&error, reason);
+        // "All brokers are down" follows the reason of each, and says less.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Heard {}
 
 /// A line of librdkafka's log.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {

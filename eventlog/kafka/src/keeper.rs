@@ -30,12 +30,18 @@ impl Keeper {
 fn keep(shared: &Weak<Shared>, stopped: &mpsc::Receiver<()>) {
     while stopped.recv_timeout(PROBE_EVERY) == Err(RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };
-        shared.cluster.serve();
+        let heard = shared.cluster.serve();
         shared.readers.shrink(false);
         match shared.cluster.partitions(&log_topic(&shared.options)) {
-            Ok(1) => shared.troubles.end(TROUBLE),
+            Ok(1) => {
+                shared.troubles.end(TROUBLE);
+                shared.appender.forgive();
+            }
             Ok(_) => shared.troubles.begin(TROUBLE, format!("{} is gone", log_topic(&shared.options))),
-            Err(error) => shared.troubles.begin(TROUBLE, format!("no broker answers: {error}")),
+            Err(error) => {
+                let heard = heard.map(|heard| format!(": {heard}")).unwrap_or_default();
+                shared.troubles.begin(TROUBLE, format!("no broker answers: {error}{heard}"));
+            }
         }
     }
 }

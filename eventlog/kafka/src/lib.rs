@@ -44,6 +44,7 @@ mod record;
 pub mod topics;
 mod transact;
 mod trouble;
+mod verdict;
 
 pub use options::{OpenError, Options};
 

@@ -115,6 +115,9 @@ pub const FENCED_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How often a log asks the brokers whether they are there, and serves what its clients report.
 pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 
+/// An append that failed this long ago is no trouble any more if the brokers answer.
+pub const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
+
 /// How long closing waits for what is in flight.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 

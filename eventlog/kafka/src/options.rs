@@ -139,3 +139,76 @@ pub enum OpenError {
     #[error("the log is not whole: {0}")]
     NotWhole(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options::new("one:9092,two:9093", "ingest-1")
+    }
+
+    #[test]
+    fn the_usual_options_have_no_mistakes() {
+        assert_eq!(options().mistakes(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once() {
+        let mut options = Options::new("one", "in gest");
+        options.prefix = "a/b".into();
+        options.in_flight_bytes = 1;
+        options.append_timeout = Duration::ZERO;
+        let mistakes = options.mistakes();
+        assert_eq!(mistakes.len(), 5, "{mistakes:?}");
+    }
+
+    #[test]
+    fn security_settings_pass_through() {
+        let mut options = options();
+        for (key, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "millrace"),
+            ("sasl.password", "secret"),
+            ("enable.ssl.certificate.verification", "true"),
+            ("ssl.endpoint.identification.algorithm", "https"),
+        ] {
+            options.properties.insert(key.into(), value.into());
+        }
+        assert_eq!(options.mistakes(), Vec::<String>::new());
+        assert_eq!(config::producer(&options).get("sasl.password"), Some("secret"));
+        assert_eq!(config::member(&options, "group", "name").get("security.protocol"), Some("sasl_ssl"));
+    }
+
+    #[test]
+    fn what_would_break_a_promise_is_refused() {
+        for (key, value) in [
+            ("acks", "1"),
+            ("enable.idempotence", "false"),
+            ("isolation.level", "read_uncommitted"),
+            ("group.instance.id", "other"),
+            ("enable.ssl.certificate.verification", "false"),
+            ("ssl.endpoint.identification.algorithm", "none"),
+            ("plugin.library.paths", "library"),
+            ("no.such.property", "1"),
+            ("socket.timeout.ms", "soon"),
+        ] {
+            let mut options = options();
+            options.properties.insert(key.into(), value.into());
+            let mistakes = options.mistakes();
+            assert!(matches!(&mistakes[..], [one] if one.contains(key)), "{key}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_in_no_message() {
+        let mut options = options();
+        for key in ["sasl.password", "ssl.key.password", "acks", "no.such.property", "socket.timeout.ms"] {
+            options.properties.insert(key.into(), "hunter2".into());
+        }
+        let said = format!("{options:?} {:?} {}", options.mistakes(), OpenError::Options(options.mistakes()));
+        assert!(said.contains("sasl.password") && said.contains("no.such.property"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}

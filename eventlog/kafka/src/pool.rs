@@ -44,9 +44,9 @@ impl Pool {
         working.await.unwrap_or_else(|error| Err(Fault::Failed(format!("a read was interrupted: {error}"))))
     }
 
-    /// Like [`Pool::with_reader`], but `None` at once while all are busy.
+    /// Whether whoever only waits for records should do without a reader.
     pub(crate) fn is_busy(&self) -> bool {
-        // One is always left for reads: they must not wait for those who only wait.
+        // One is left for reads: they must not wait for those who only wait.
         self.room.available_permits() <= 1
     }
 

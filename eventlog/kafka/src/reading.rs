@@ -66,9 +66,19 @@ pub(crate) async fn extent(shared: &Shared, topic: Topic, place: Place) -> Resul
             Ok(extent) => return Ok(extent),
             // A broker that has just started may not know every topic yet.
             Err(Unanswered::UnknownTopic) if began.elapsed() < DELETED_AFTER => tokio::time::sleep(RETRY_PAUSE).await,
-            Err(Unanswered::UnknownTopic) => return Err(deleted(topic, place.partition, 0)),
+            Err(Unanswered::UnknownTopic) => return Err(gone_or_unavailable(shared, topic, &place).await),
             Err(Unanswered::Failed(reason)) => return Err(unavailable(&place, reason)),
         }
+    }
+}
+
+/// A hard stop needs the brokers' plain word that there is no such topic.
+async fn gone_or_unavailable(shared: &Shared, topic: Topic, place: &Place) -> ReadError {
+    let name = Arc::clone(&place.topic);
+    match shared.cluster.ask(move |cluster| cluster.partitions(&name)).await {
+        Ok(partitions) if partitions <= place.partition => deleted(topic, place.partition, 0),
+        Ok(_) => unavailable(place, "its ends are not known now"),
+        Err(error) => unavailable(place, error),
     }
 }
 

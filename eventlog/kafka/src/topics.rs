@@ -6,7 +6,6 @@
 //! interrupted before the record was written is simply finished: nothing was lost, since no role starts without the record.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use millrace_eventlog::Topic;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -280,8 +279,11 @@ impl Cluster {
 
     /// All topics, by name.
     pub(crate) async fn found(&self) -> Result<BTreeMap<String, Found>, OpenError> {
-        let patience: Duration = OPEN_TIMEOUT;
-        let topics = self.ask(move |cluster| cluster.topics(patience)).await.map_err(unanswered)?;
+        let topics = self.ask(|cluster| cluster.topics(OPEN_TIMEOUT)).await;
+        let topics = topics.map_err(|error| {
+            let heard = self.serve().map(|heard| format!(": {heard}"));
+            OpenError::Unreachable(format!("{error}{}", heard.unwrap_or_default()))
+        })?;
         Ok(topics.into_iter().map(|topic| (topic.name.clone(), topic)).collect())
     }
 }

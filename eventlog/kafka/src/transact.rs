@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use millrace_eventlog::{Appended, Committed, NewRecord, Offset, Partition};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use crate::member::Permission;
 use crate::options::Options;
 use crate::reader::Place;
 use crate::record::{number, outgoing, raw};
+use crate::verdict::{Verdict, fences, verdict};
 use crate::{Shared, config, metrics};
 
 /// One transaction as it is given.
@@ -54,16 +55,6 @@ enum Ending {
     Not(Failure),
     /// The commit was asked for, and its answer is not known; the outputs would stand there.
     Perhaps { reason: String, appended: Vec<Appended> },
-}
-
-/// What an error of a transactional call asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Retry,
-    Abort,
-    Fenced,
-    /// The producer is of no use any more.
-    Broken,
 }
 
 /// Input positions as Kafka takes them.
@@ -317,32 +308,4 @@ async fn blocking(
 /// Letting go of a producer blocks.
 fn drop_off_thread(producer: FutureProducer<Quiet>) {
     drop(tokio::task::spawn_blocking(move || drop(producer)));
-}
-
-fn verdict(error: &KafkaError) -> Verdict {
-    let KafkaError::Transaction(error) = error else { return Verdict::Broken };
-    if fences(error.code()) {
-        Verdict::Fenced
-    } else if error.is_fatal() {
-        Verdict::Broken
-    } else if error.txn_requires_abort() {
-        Verdict::Abort
-    } else if error.is_retriable() {
-        Verdict::Retry
-    } else {
-        Verdict::Broken
-    }
-}
-
-/// Whether a code says that somebody else has taken this member's, or this producer's, place. A stale generation does not:
-/// the group has been rebalanced, and the partitions may still be ours.
-fn fences(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::Fenced
-            | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::InvalidProducerEpoch
-            | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::UnknownMemberId
-    )
 }

@@ -187,6 +187,13 @@ async fn another_grace(left: Left, hang: Hang) {
         rig.events(some_events(&dice, rig.clock.now_ms())).await;
         rig.clock.advance(Duration::from_secs(3));
         rig.snapshots_are_there().await;
+        // Some of what the snapshots hold is released before the crash.
+        let due = rig.clock.now_ms() + 3_000;
+        until("time has passed in the log", || {
+            rig.clock.advance(Duration::from_millis(100));
+            running.progress.partitions().values().all(|at| at.log_time_ms >= due)
+        })
+        .await;
         running.hang(hang);
         rig.events(some_events(&dice, rig.clock.now_ms())).await;
         running.hung().await;

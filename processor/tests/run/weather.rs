@@ -85,9 +85,12 @@ async fn the_last_record_of_ours_is_found_with_few_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_ready_before_all_it_was_given_is_recovered() {
     let rig = Rig::new().await;
+    rig.faults.silent(true);
     // From the call on, whether or not anything has run yet.
     let running = rig.start();
     assert!(running.readiness.check().is_err());
+    until("it waits", || format!("{:?}", running.readiness.check()).contains("waiting for partitions")).await;
+    running.faults.silent(false);
     until("it is ready", || running.readiness.check().is_ok()).await;
     assert_eq!(running.progress.partitions().len(), PARTITIONS as usize);
     running.stop().await.unwrap();

@@ -75,6 +75,8 @@ impl Flows {
             let partition = wanted.partition;
             if let Err(error) = self.steer_one(client, wanted) {
                 tracing::warn!(topic = %self.seat.topic, partition, %error, "a position could not be taken, trying again");
+                // The others would wait as long for the same brokers, while nothing is polled.
+                return;
             }
         }
     }

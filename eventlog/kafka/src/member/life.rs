@@ -116,7 +116,7 @@ impl<'a> Life<'a> {
         }
         let client = Arc::clone(&self.client);
         let mut batches: BTreeMap<Partition, Batch> = BTreeMap::new();
-        let mut wait = POLL;
+        let (mut wait, mut bytes) = (POLL, 0);
         for _ in 0..POLL_RECORDS_MAX {
             match client.poll(wait) {
                 None => break,
@@ -127,10 +127,10 @@ impl<'a> Life<'a> {
                     flow.expected = at + 1;
                     let epoch = flow.epoch;
                     self.watch.heard(partition);
-                    let batch = batches.entry(partition).or_default();
-                    batch.add(epoch, incoming(&message));
-                    if batch.bytes >= DELIVERY_BYTES {
-                        batch.deliver(&self.worker.seat, partition);
+                    let record = incoming(&message);
+                    bytes += record.value.len();
+                    batches.entry(partition).or_default().add(epoch, record);
+                    if bytes >= DELIVERY_BYTES {
                         break;
                     }
                 }
@@ -175,22 +175,18 @@ impl<'a> Life<'a> {
 struct Batch {
     epoch: u64,
     records: Vec<Record>,
-    bytes: usize,
 }
 
 impl Batch {
     fn add(&mut self, epoch: u64, record: Record) {
         if self.epoch != epoch {
             self.records.clear();
-            self.bytes = 0;
             self.epoch = epoch;
         }
-        self.bytes += record.value.len();
         self.records.push(record);
     }
 
     fn deliver(&mut self, seat: &Seat, partition: Partition) {
-        self.bytes = 0;
         seat.deliver(partition, self.epoch, std::mem::take(&mut self.records));
     }
 }

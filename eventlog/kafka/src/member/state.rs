@@ -156,3 +156,115 @@ impl Queued {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use millrace_eventlog::{Delivery, ReadError, Record, Topic};
+
+    use crate::member::seat::Seat;
+
+    fn records(offsets: std::ops::Range<u64>) -> Vec<Record> {
+        let record =
+            |offset| Record { offset, append_time_ms: 0, version: 1, key: bytes::Bytes::new(), value: "value".into() };
+        offsets.map(record).collect()
+    }
+
+    /// A seat with partition 0, started at 0.
+    fn seated() -> Arc<Seat> {
+        let seat = Arc::new(Seat::new(Topic("topic"), 1));
+        seat.assign(&[0]);
+        seat.announce(0, None);
+        assert!(matches!(told(&seat), Some(Delivery::Assigned { partition: 0, .. })));
+        seat.start(0, 0);
+        seat
+    }
+
+    fn told(seat: &Seat) -> Option<Delivery> {
+        seat.take().map(|told: Result<Delivery, ReadError>| told.unwrap())
+    }
+
+    fn epoch(seat: &Seat) -> u64 {
+        seat.lock().slots[&0].epoch
+    }
+
+    #[test]
+    fn nothing_fetched_before_a_start_is_delivered_after_it() {
+        let seat = seated();
+        let before = epoch(&seat);
+        seat.deliver(0, before, records(0..5));
+        seat.start(0, 3);
+        assert!(told(&seat).is_none(), "what waited is dropped");
+        seat.deliver(0, before, records(5..9));
+        assert!(told(&seat).is_none(), "and so is what comes late");
+        seat.deliver(0, epoch(&seat), records(3..5));
+        assert!(matches!(told(&seat), Some(Delivery::Records { next: 5, .. })));
+    }
+
+    #[test]
+    fn a_paused_partition_goes_on_behind_what_was_delivered() {
+        let seat = seated();
+        seat.deliver(0, epoch(&seat), records(0..5));
+        seat.deliver(0, epoch(&seat), records(5..9));
+        assert!(matches!(told(&seat), Some(Delivery::Records { next: 5, .. })));
+        seat.pause(0, true);
+        assert!(told(&seat).is_none(), "silent");
+        seat.pause(0, false);
+        assert_eq!(seat.lock().slots[&0].wanted, Some(5), "what was fetched and not delivered is fetched again");
+    }
+
+    #[test]
+    fn a_revocation_waits_until_the_owner_asks_for_the_next_delivery() {
+        let seat = seated();
+        let revoking = {
+            let seat = Arc::clone(&seat);
+            std::thread::spawn(move || seat.revoke(&[0]))
+        };
+        while seat.lock().slots.contains_key(&0) {
+            std::thread::yield_now();
+        }
+        assert!(seat.lock().owns(0), "it may still be committed");
+        assert!(matches!(told(&seat), Some(Delivery::Revoked { partition: 0 })));
+        assert!(!revoking.is_finished() && seat.lock().owns(0), "to be told is not to have done with it");
+        seat.let_go();
+        revoking.join().unwrap();
+        assert!(!seat.lock().owns(0));
+    }
+
+    #[test]
+    fn a_lost_partition_is_not_the_owners_from_that_moment_on() {
+        let seat = seated();
+        seat.lose(&[0]);
+        assert!(!seat.lock().owns(0), "whether it has heard of it or not");
+        // Assigned anew before it has heard: it knows the old assignment, not this one.
+        seat.assign(&[0]);
+        seat.announce(0, None);
+        assert!(!seat.lock().owns(0));
+        assert!(matches!(told(&seat), Some(Delivery::Lost { partition: 0 })));
+        assert!(matches!(told(&seat), Some(Delivery::Assigned { partition: 0, .. })));
+        assert!(seat.lock().owns(0));
+    }
+
+    #[test]
+    fn what_the_owner_was_never_told_of_goes_without_a_word() {
+        let seat = Arc::new(Seat::new(Topic("topic"), 1));
+        seat.assign(&[0]);
+        seat.announce(0, None);
+        seat.revoke(&[0]);
+        assert!(told(&seat).is_none());
+    }
+
+    #[test]
+    fn a_full_queue_makes_the_worker_wait() {
+        let seat = seated();
+        while seat.wait_for_room(Duration::ZERO) {
+            let mut large = records(0..1);
+            large[0].value = vec![7; 4 << 20].into();
+            seat.deliver(0, epoch(&seat), large);
+        }
+        while told(&seat).is_some() {}
+        assert!(seat.wait_for_room(Duration::ZERO));
+    }
+}

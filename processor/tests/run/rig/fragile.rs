@@ -41,6 +41,7 @@ struct Switches {
     fenced: AtomicBool,
     log_away: AtomicBool,
     reads_away: AtomicBool,
+    silent: AtomicBool,
     bucket_away: AtomicBool,
     group_forgets: AtomicBool,
     reads: AtomicU64,
@@ -54,6 +55,7 @@ impl Faults {
     pub fn fresh(&self) -> Self {
         let fresh = Self::default();
         fresh.reads_away(self.0.reads_away.load(Ordering::SeqCst));
+        fresh.silent(self.0.silent.load(Ordering::SeqCst));
         fresh.bucket_away(self.0.bucket_away.load(Ordering::SeqCst));
         fresh.group_forgets(self.0.group_forgets.load(Ordering::SeqCst));
         fresh
@@ -80,6 +82,11 @@ impl Faults {
     /// Ranges and ends of partitions cannot be read, though deliveries come.
     pub fn reads_away(&self, away: bool) {
         self.0.reads_away.store(away, Ordering::SeqCst);
+    }
+
+    /// The group says nothing, not even who owns what.
+    pub fn silent(&self, silent: bool) {
+        self.0.silent.store(silent, Ordering::SeqCst);
     }
 
     /// The object store answers nothing but errors.
@@ -183,6 +190,9 @@ impl Log for Fragile {
 impl Consumer for FragileConsumer {
     async fn next(&mut self) -> Result<Delivery, ReadError> {
         self.faults.there()?;
+        while self.faults.0.silent.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut delivery = self.inner.next().await;
         if let Ok(Delivery::Assigned { committed, .. }) = &mut delivery
             && self.faults.0.group_forgets.load(Ordering::SeqCst)
