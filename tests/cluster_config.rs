@@ -212,6 +212,21 @@ fn a_command_is_about_a_folder_or_a_cluster_never_both() {
 }
 
 #[test]
+fn where_the_environment_names_the_brokers_a_command_needs_no_file() {
+    let mut list = millrace(&["accounts", "list"]);
+    list.env("MILLRACE__KAFKA__BOOTSTRAP_SERVERS", nobody()).env("MILLRACE__STORE__BUCKET", "exports");
+    let failed = list.output().unwrap();
+    assert!(printed(&failed).contains("Kafka cannot be reached"), "{}", printed(&failed));
+    let home = tempfile::tempdir().unwrap();
+    let failed = list.arg("--data").arg(home.path()).output().unwrap();
+    assert!(
+        printed(&failed).contains("there is no Millrace in"),
+        "a folder that is named goes first: {}",
+        printed(&failed)
+    );
+}
+
+#[test]
 fn help_leads_from_nothing_to_a_first_account() {
     let help = printed(&output(&["help"]));
     let order = ["millrace topics", "millrace server-keys create", "millrace accounts create --name Shop --config"];
