@@ -139,6 +139,8 @@ async fn reach_log(
     clock: &SharedClock,
     readiness: &Readiness,
 ) -> Result<Arc<KafkaLog>, StartError> {
+    // The first answer, or that there is none, takes its time.
+    readiness.report(LOG, Err("waiting: no broker has answered yet".to_owned()));
     loop {
         match brokers::open_log(&config.kafka, instance).await {
             Ok(log) => {
@@ -189,6 +191,7 @@ async fn reach_store(
     readiness: &Readiness,
 ) -> Result<Arc<dyn ObjectStore>, StartError> {
     let store = open_store(config)?;
+    readiness.report(STORE, Err("waiting: it has not answered yet".to_owned()));
     loop {
         match bucket::look(store.as_ref()).await {
             Ok(()) => break,

@@ -152,7 +152,7 @@ impl Config {
             raw_retention,
             data: keys.take("data", Text("./millrace-data".into())).0.into(),
             listen: Listen::take(&mut keys),
-            logs: Logs::take(&mut keys),
+            logs: Logs::take(&mut keys, &ONE_MACHINE),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             log: LogOptions::take(&mut keys),
             rules,
@@ -198,10 +198,10 @@ impl Listen {
 }
 
 impl Logs {
-    fn take(keys: &mut Keys) -> Self {
+    fn take(keys: &mut Keys, defaults: &Defaults) -> Self {
         Self {
             format: keys.take("logs.format", LogFormat::Auto),
-            filter: keys.take("logs.filter", Text("info,fjall=warn,lsm_tree=warn".into())).0,
+            filter: keys.take("logs.filter", Text(defaults.log_filter.into())).0,
         }
     }
 }

@@ -190,19 +190,40 @@ fn an_address_in_use_is_told_with_its_flag() {
 fn commands_say_that_the_brokers_cannot_be_reached() {
     let home = tempfile::tempdir().unwrap();
     let config = configuration(home.path());
-    for command in [&["topics"][..], &["topics", "--check"], &["accounts", "list"], &["status"]] {
+    let say_so = |command: &[&str]| {
         let args = [command, &["--config", config.to_str().unwrap()]].concat();
         let failed = output(&args);
         assert_eq!(failed.status.code(), Some(1), "{command:?}: {}", printed(&failed));
         assert!(printed(&failed).contains("Kafka cannot be reached"), "{command:?}: {}", printed(&failed));
         assert!(!printed(&failed).contains("hush"));
-    }
+    };
+    // Each gives the brokers time to answer: all at once.
+    std::thread::scope(|scope| {
+        for command in [&["topics"][..], &["topics", "--check"], &["accounts", "list"], &["status"]] {
+            scope.spawn(move || say_so(command));
+        }
+    });
 }
 
 #[test]
 fn a_command_is_about_a_folder_or_a_cluster_never_both() {
     let refused = output(&["accounts", "list", "--config", "cluster.toml", "--data", "folder"]);
     assert_eq!(refused.status.code(), Some(2), "{}", printed(&refused));
+}
+
+#[test]
+fn where_the_environment_names_the_brokers_a_command_needs_no_file() {
+    let mut list = millrace(&["accounts", "list"]);
+    list.env("MILLRACE__KAFKA__BOOTSTRAP_SERVERS", nobody()).env("MILLRACE__STORE__BUCKET", "exports");
+    let failed = list.output().unwrap();
+    assert!(printed(&failed).contains("Kafka cannot be reached"), "{}", printed(&failed));
+    let home = tempfile::tempdir().unwrap();
+    let failed = list.arg("--data").arg(home.path()).output().unwrap();
+    assert!(
+        printed(&failed).contains("there is no Millrace in"),
+        "a folder that is named goes first: {}",
+        printed(&failed)
+    );
 }
 
 #[test]

@@ -30,16 +30,20 @@ use crate::{cluster, control, ground};
 /// What a cluster's configuration must have for a command.
 const CLUSTER_KEYS: [&str; 2] = ["kafka.bootstrap_servers", "store.bucket"];
 
-/// The Millrace to talk to.
+/// The Millrace to talk to: a data folder; or a cluster, by its configuration file or by the environment alone.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Target {
-    /// The data folder of the Millrace to talk to
-    #[arg(long, value_name = "DIR", default_value = "./millrace-data", global = true)]
-    data: PathBuf,
-    /// The configuration file of the cluster to talk to, instead of a data folder
+    /// The data folder of the Millrace to talk to [default: ./millrace-data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// The configuration file of the cluster to talk to, instead of a data folder; not needed where the environment has
+    /// MILLRACE__KAFKA__BOOTSTRAP_SERVERS
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "data")]
     config: Option<PathBuf>,
 }
+
+/// Where this variable is set, commands are about a cluster unless they are told otherwise: in a role's container, say.
+const OF_CLUSTER: &str = "MILLRACE__KAFKA__BOOTSTRAP_SERVERS";
 
 impl Target {
     /// Connects to it.
@@ -47,9 +51,11 @@ impl Target {
     /// # Errors
     /// There is none, or it cannot be reached.
     pub(super) async fn open(&self) -> Result<Local, CommandFailure> {
-        match &self.config {
-            Some(config) => Local::join(config).await,
-            None => Local::open(&Folder::at(&self.data)).await,
+        match (&self.data, &self.config) {
+            (Some(data), _) => Local::open(&Folder::at(data)).await,
+            (None, Some(config)) => Local::join(Some(config.as_path())).await,
+            (None, None) if std::env::var_os(OF_CLUSTER).is_some() => Local::join(None).await,
+            (None, None) => Local::open(&Folder::at("./millrace-data")).await,
         }
     }
 }
@@ -100,8 +106,8 @@ impl Local {
     ///
     /// # Errors
     /// The configuration is wrong, or the cluster cannot be reached.
-    async fn join(config: &Path) -> Result<Self, CommandFailure> {
-        let config = Cluster::load(Some(config), std::env::vars(), &[], &CLUSTER_KEYS).map_err(StartError::from)?;
+    async fn join(config: Option<&Path>) -> Result<Self, CommandFailure> {
+        let config = Cluster::load(config, std::env::vars(), &[], &CLUSTER_KEYS).map_err(StartError::from)?;
         Opened::join(&config).await.map(Self::Opened)
     }
 

@@ -78,7 +78,7 @@ impl Cluster {
         must_hold_windows(&mut keys, "topics.raw_retention", Span(topics.raw_retention), &rules);
         let config = Self {
             listen: Listen::take(&mut keys),
-            logs: Logs::take(&mut keys),
+            logs: Logs::take(&mut keys, &CLUSTER),
             stop: Stop { deadline: keys.take("stop.deadline", Span(Duration::from_secs(10))).0 },
             kafka: Kafka::take(&mut keys),
             store,

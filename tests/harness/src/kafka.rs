@@ -139,7 +139,7 @@ impl Cluster {
         self.signal(number, Signal::CONT);
     }
 
-    /// Runs one of Kafka's own command line tools, such as `kafka.admin.ConfigCommand`; gives what it printed.
+    /// Runs one of Kafka's own command line tools, such as `org.apache.kafka.tools.ConfigCommand`; gives what it printed.
     ///
     /// # Panics
     /// It fails.

@@ -1,0 +1,165 @@
+//! A cluster as its operator meets it: every role a process of its own, on a real broker and a real S3 store.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use millrace_harness::deployment::{Deployment, Size};
+use millrace_harness::events::{batch, conversion, decision};
+use millrace_harness::process::printed;
+use millrace_harness::role::Kind;
+use millrace_harness::wait::clock;
+use millrace_harness::{Api, Export, until};
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+const SIZE: Size = Size { brokers: 1, partitions: 4, of_each: 1 };
+const VISIBLE: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(60);
+
+async fn deployed(home: &tempfile::TempDir) -> Option<Deployment> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    Deployment::start(BINARY, &tests, home.path(), SIZE).await
+}
+
+fn json_of(deployment: &Deployment, args: &[&str]) -> Value {
+    serde_json::from_str(&deployment.command_ok(&[args, &["--json"]].concat())).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_goes_through_every_role_to_a_row_that_its_data_team_alone_fetches() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    let (account, team, now) = (deployment.account().to_owned(), deployment.team(0), clock().now_ms());
+    let sent = vec![conversion("ann", "bought", "purchase", now), decision("ann", "decided", "9300", "9302", now)];
+    deployment.apis()[0].post_taken(&batch(&account, sent)).await;
+
+    let export = Export::open(&team).await.unwrap();
+    let rows = until("the row", VISIBLE, async || {
+        let rows = export.rows("events").await.map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err("none yet".to_owned()) } else { Ok(rows) }
+    })
+    .await;
+    assert_eq!((rows.len(), &rows[0]["uuid"]), (1, &json!("bought")));
+    assert_eq!(rows[0]["experiments"][0]["variation_id"], "9302", "the decision came in the same request, after it");
+
+    let date = rows[0]["_key"].as_str().unwrap().split("date=").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let output = home.path().join("loaded").display().to_string();
+    let mut load = std::process::Command::new(BINARY);
+    load.args(["load", "--type", "events", "--date", &date, "--output", &output, "--json", "--api", team.api()]);
+    load.args(["--s3", team.s3(), "--pat", team.pat(), "--account", &account]);
+    let loaded = load.output().unwrap();
+    assert!(loaded.status.success(), "{}", printed(&loaded));
+    assert_eq!(serde_json::from_slice::<Value>(&loaded.stdout).unwrap()["fetched"], 1);
+
+    let status = json_of(&deployment, &["status"]);
+    assert!(status.get("running").is_none(), "a command cannot know how the roles are: {status:#}");
+    assert_eq!(status["partitions"].as_array().unwrap().len(), 4, "{status:#}");
+    assert!(status["accounts"][0]["complete_through_ms"].as_i64().unwrap() > now, "{status:#}");
+    for partition in status["partitions"].as_array().unwrap() {
+        let of = |name: &str| partition[name].as_i64().unwrap();
+        assert!(of("folded") > 0 && of("folded") <= of("raw_end"), "{partition}");
+        assert!(of("sealed") > 0 && of("sealed") <= of("enriched_end"), "{partition}");
+        assert!(of("sealed_watermark_ms") > now && of("sealed_watermark_ms") <= of("log_time_ms"), "{partition}");
+    }
+    for address in [deployment.apis().remove(0), Api::of(&team)] {
+        let answer = address.get("/local/accounts", &[]).await.unwrap();
+        assert_eq!(answer.status, 404, "the operator's routes are on no address");
+    }
+    let topics = json_of(&deployment, &["topics"]);
+    assert_eq!(topics["log"], status["log"]["id"]);
+    assert!(topics["topics"].as_array().unwrap().iter().all(|topic| topic["made_now"] == false), "{topics:#}");
+    for role in &mut deployment.roles {
+        let ended = role.terminate().await;
+        assert!(ended.success(), "{} ends well: {ended}", role.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_refused_by_ingest_within_a_second_and_a_new_account_needs_no_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(deployment) = deployed(&home).await else { return };
+    let made = json_of(&deployment, &["accounts", "create", "--id", "second", "--name", "Second"]);
+    assert_eq!(made["id"], "second");
+    let key = json_of(&deployment, &["keys", "create", "--account", "second", "--name", "web", "--scope", "write"]);
+    let (id, secret) = (key["id"].as_str().unwrap(), key["key"].as_str().unwrap());
+    let api = deployment.apis()[0].with_key(secret);
+    let event = |uuid: &str| batch("second", vec![conversion("ann", uuid, "purchase", clock().now_ms())]);
+    api.post_taken(&event("first")).await;
+    let listed = deployment.command_ok(&["keys", "list", "--account", "second"]);
+    assert!(listed.contains(id) && !listed.contains(secret), "{listed}");
+    let _ = deployment.command_ok(&["keys", "revoke", id]);
+    until("the key to be refused", Duration::from_secs(1), async || {
+        let answer = api.post(&event("late")).await.map_err(|error| error.to_string())?;
+        if answer.status == 401 { Ok(()) } else { Err(answer.status.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_topic_is_refused_by_every_role_with_the_words_that_mend_it() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    for role in &mut deployment.roles {
+        role.terminate().await;
+    }
+    let set = |deployment: &Deployment, setting: &str| {
+        let topic = ["--alter", "--entity-type", "topics", "--entity-name", "millrace.access", "--add-config", setting];
+        let _ = deployment.brokers.tool("org.apache.kafka.tools.ConfigCommand", &topic);
+    };
+    set(&deployment, "retention.ms=1000");
+    for role in &mut deployment.roles {
+        role.start();
+        let (status, said) = role.ended().await;
+        assert_eq!(status.code(), Some(7), "{}: {said}", role.name());
+        assert!(said.contains("--entity-name millrace.access --add-config retention.ms=-1"), "{}: {said}", role.name());
+    }
+    let checked = deployment.command(&["topics", "--check"]).output().unwrap();
+    assert_eq!(checked.status.code(), Some(7), "{}", printed(&checked));
+    set(&deployment, "retention.ms=-1");
+    for role in &mut deployment.roles {
+        role.start();
+        role.wait_ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_is_waited_for_and_one_without_the_bucket_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    let team = deployment.team(0);
+    let mut of_store: Vec<_> =
+        [Kind::Process, Kind::Export, Kind::Serve].into_iter().flat_map(|kind| deployment.of(kind)).collect();
+    for index in &of_store {
+        deployment.roles[*index].terminate().await;
+    }
+    deployment.s3.kill();
+    for index in &of_store {
+        let role = &mut deployment.roles[*index];
+        role.start();
+        let ready = format!("{}/readyz", role.api());
+        until("it to say what it waits for", SOON, async || {
+            let answer = reqwest::get(&ready).await.map_err(|error| error.to_string())?;
+            let body: Value = answer.json().await.map_err(|error| error.to_string())?;
+            let waits = body["not_ready"]["store"].as_str().is_some_and(|reason| reason.starts_with("waiting: "));
+            if waits { Ok(()) } else { Err(body.to_string()) }
+        })
+        .await;
+    }
+    deployment.s3.start_again().await;
+    deployment.wait_ready().await;
+    assert!(Export::open(&team).await.unwrap().list().await.is_ok());
+
+    of_store.retain(|index| deployment.roles[*index].kind() == Kind::Export);
+    let exporter = &mut deployment.roles[of_store[0]];
+    exporter.terminate().await;
+    let config = std::fs::read_to_string(deployment.config()).unwrap();
+    let bucket = format!("bucket = \"{}\"", deployment.s3.bucket());
+    std::fs::write(deployment.config(), config.replace(&bucket, "bucket = \"no-such-bucket\"")).unwrap();
+    let exporter = &mut deployment.roles[of_store[0]];
+    exporter.start();
+    let (status, said) = exporter.ended().await;
+    assert_eq!(status.code(), Some(8), "{said}");
+    assert!(said.contains("no-such-bucket") && said.contains("NoSuchBucket"), "{said}");
+}
