@@ -9,8 +9,9 @@ use millrace_harness::deployment::{Deployment, Size};
 use millrace_harness::events::{batch, conversion, decision};
 use millrace_harness::process::printed;
 use millrace_harness::role::Kind;
+use millrace_harness::rows::{Row, text};
 use millrace_harness::wait::clock;
-use millrace_harness::{Api, Export, until};
+use millrace_harness::{Api, Demo, Export, Launch, until};
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
@@ -162,4 +163,87 @@ async fn a_store_that_is_away_is_waited_for_and_one_without_the_bucket_is_refuse
     let (status, said) = exporter.ended().await;
     assert_eq!(status.code(), Some(8), "{said}");
     assert!(said.contains("no-such-bucket") && said.contains("NoSuchBucket"), "{said}");
+}
+
+/// Requests with all that could be told apart: decisions before, with and after their conversions, a visitor with two variations,
+/// an event sent twice, sessions that end, and a reject.
+fn requests(account: &str) -> Vec<Value> {
+    let noon = 1_790_000_000_000;
+    let minutes = |minutes: i64| noon + minutes * 60_000;
+    let bad = json!({"visitor_id": "eve", "attributes": [], "snapshots": [{"decisions": [], "events": [{"uuid": "bad", "timestamp": "soon"}]}]});
+    vec![
+        batch(account, vec![decision("ann", "a1", "9300", "9301", noon), conversion("ann", "a2", "purchase", noon)]),
+        batch(account, vec![conversion("bob", "b1", "purchase", minutes(1)), bad]),
+        batch(account, vec![decision("bob", "b2", "9300", "9302", minutes(1))]),
+        batch(
+            account,
+            vec![decision("ann", "a3", "9300", "9302", minutes(2)), decision("ann", "a4", "9400", "9401", minutes(2))],
+        ),
+        batch(
+            account,
+            vec![conversion("ann", "a5", "purchase", minutes(1)), conversion("ann", "a6", "purchase", minutes(3))],
+        ),
+        batch(
+            account,
+            vec![conversion("ann", "a2", "purchase", noon), conversion("cid", "c1", "add:to:cart", minutes(5))],
+        ),
+        batch(
+            account,
+            vec![conversion("ann", "a7", "purchase", minutes(50)), decision("cid", "c2", "9300", "9301", minutes(90))],
+        ),
+    ]
+}
+
+/// Every row without what differs from run to run: when it was taken, and the file it stands in.
+async fn rows_of(api: &Api, team: &Demo, account: &str) -> Vec<(String, Row)> {
+    for request in requests(account) {
+        api.post_taken(&request).await;
+    }
+    let mut taken = Vec::new();
+    for (of_type, count) in [("decisions", 5), ("events", 6)] {
+        let export = Export::open(team).await.unwrap();
+        let rows = until("every row", VISIBLE, async || {
+            let rows = export.rows(of_type).await.map_err(|error| error.to_string())?;
+            if rows.len() == count { Ok(rows) } else { Err(format!("{} of {count} {of_type}", rows.len())) }
+        })
+        .await;
+        taken.extend(rows.into_iter().map(|mut row| {
+            row.remove("process_timestamp");
+            row.remove("_key");
+            (format!("{of_type} {}", text(&row["uuid"])), row)
+        }));
+    }
+    taken.sort_by(|(one, _), (other, _)| one.cmp(other));
+    taken
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_events_through_the_embedded_log_and_through_kafka_give_the_same_rows() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(deployment) = deployed(&home).await else { return };
+    let account = deployment.account().to_owned();
+    let through_kafka = rows_of(&deployment.apis()[0], &deployment.team(0), &account).await;
+
+    let server =
+        Launch::new(BINARY, &home.path().join("embedded")).args(&["--slot", "2s", "--grace", "3s"]).start().await;
+    let create = |args: &[&str], field: &str| {
+        let made = server.launch().command_ok(&[args, &["--json"]].concat());
+        text(&serde_json::from_str::<Value>(&made).unwrap()[field])
+    };
+    create(&["accounts", "create", "--id", &account, "--name", "Shop"], "id");
+    let key = create(&["keys", "create", "--account", &account, "--name", "web", "--scope", "write"], "key");
+    let user = ["users", "create", "--account", &account, "--username", "ann", "--email", "ann@shop.example"];
+    let user = create(&[&user[..], &["--role", "analyst"]].concat(), "id");
+    let token = create(&["tokens", "create", "--user", &user, "--name", "laptop"], "token");
+    let demo = server.demo();
+    let team = Demo::of([
+        ("MILLRACE_API", demo.api().to_owned()),
+        ("MILLRACE_S3", demo.s3().to_owned()),
+        ("MILLRACE_PAT", token),
+    ]);
+    let through_the_embedded_log = rows_of(&Api::at(demo.api(), &key), &team, &account).await;
+    assert_eq!(through_kafka, through_the_embedded_log);
+    let attributed =
+        through_kafka.iter().filter(|(_, row)| row.get("experiments").is_some_and(|list| *list != json!([])));
+    assert_eq!(attributed.count(), 5, "all conversions but cid's, whose decision is later");
 }

@@ -159,7 +159,7 @@ impl Deployment {
         let made = made.expect("the binary can be started");
         assert!(made.status.success(), "millrace server-keys create: {}", printed(&made));
         let _ = self.command_ok(&["topics"]);
-        let account = self.create(&["accounts", "create", "--name", "Shop"], "id");
+        let account = self.create(&["accounts", "create", "--id", "shop", "--name", "Shop"], "id");
         let key = self.create(&["keys", "create", "--account", &account, "--name", "web", "--scope", "write"], "key");
         let user = ["users", "create", "--account", &account, "--username", "ann", "--email", "ann@shop.example"];
         let user = self.create(&[&user[..], &["--role", "analyst"]].concat(), "id");
