@@ -318,7 +318,8 @@ async fn credentials_outlive_a_rotation_of_the_server_keys() {
     let (mut house, _before) = open().await;
     let credential = house.credential(None, None);
     let now_ms = house.now_ms();
-    house.services.keys = Arc::new(keys(1).rotate(key_entropy(77), now_ms).unwrap());
+    let announced = keys(1).announce(key_entropy(77)).unwrap();
+    house.services.keys = Arc::new(announced.rotate(now_ms, now_ms).unwrap());
     let after = house.gateway().await;
     assert_eq!(object(&house, &after, &credential, PART).send().await.status, 200);
     house.services.keys = Arc::new(keys(77));
