@@ -36,8 +36,11 @@ pub(super) fn point_reads(options: KeyspaceCreateOptions) -> KeyspaceCreateOptio
         .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
 }
 
+/// Gives a keyspace, by its name, what filters its compactions.
+type Filtering = dyn Fn(&str) -> Option<Arc<dyn Factory>> + Send + Sync;
+
 /// What frees the entries that do not count.
-pub(super) fn filters(forgotten: &Arc<Forgotten>) -> Arc<dyn Fn(&str) -> Option<Arc<dyn Factory>> + Send + Sync> {
+pub(super) fn filters(forgotten: &Arc<Forgotten>) -> Arc<Filtering> {
     let forgotten = Arc::clone(forgotten);
     Arc::new(move |keyspace| {
         (keyspace == KEYSPACE).then(|| Arc::new(Filters(Arc::clone(&forgotten))) as Arc<dyn Factory>)
