@@ -30,6 +30,9 @@ pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// Seen events in memory, per partition: two generations of so many (about 45 bytes each). All others are in the local store.
 pub const SEEN_GENERATION_EVENTS: usize = 1 << 17;
 
+/// Visitors in memory, per partition: two generations of so many (about 300 bytes each). All others are in the local store.
+pub const VISITOR_GENERATION: usize = 1 << 14;
+
 /// Tables of visitors and of seen events are split into this many parts (a power of two), so that neither growing nor
 /// sweeping one stops the fold for long. One part is swept per minute of log time.
 pub const TABLE_PARTS: usize = 64;
@@ -40,7 +43,7 @@ pub const STORE_MEMTABLE_BYTES: u64 = 8 << 20;
 /// The local store's journals together, in bytes; also what a start after a crash has to read at most.
 pub const STORE_JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
-/// The local store's block cache, in bytes: filters and indices of the seen events that are not in memory.
+/// The local store's block cache, in bytes: filters and indices of the seen events and visitors that are not in memory.
 pub const STORE_CACHE_BYTES: u64 = 32 << 20;
 
 /// The local store's background threads.

@@ -107,7 +107,9 @@ impl Owned {
             only_ticks: true,
         });
         settings_first(log_id, self.partition, open.overlay.head(), &input).map_err(Refused::Wrong)?;
-        if !release(&self.state, &mut open.overlay, &input, &mut open.outcomes, TRANSACTION_BYTES_MAX) {
+        let is_released = release(&self.state, &mut open.overlay, &input, &mut open.outcomes, TRANSACTION_BYTES_MAX);
+        open.overlay.is_whole().map_err(Refused::Unreadable)?;
+        if !is_released {
             return Ok(Taken::Full);
         }
         open.records += 1;

@@ -13,12 +13,14 @@
 
 mod assignment;
 mod attribution;
+mod below;
 mod digest;
 mod floors;
 mod held;
 mod input;
 mod outcome;
 mod overlay;
+mod recent;
 mod seen;
 mod session;
 mod state;
@@ -26,15 +28,17 @@ mod stored;
 mod table;
 mod visitor;
 
+pub(crate) use below::{Below, Share};
 pub(crate) use digest::{DIGEST_BYTES, Digest};
-pub(crate) use floors::hour_of;
+pub(crate) use floors::{HOUR_MS, hour_of};
 pub use input::{Body, Input, Newer};
 pub use outcome::{Emitted, Outcomes};
 pub use overlay::{Counts, Overlay};
-pub(crate) use seen::{Below, SeenHour};
+pub(crate) use seen::SeenHour;
 pub use session::session_id;
 pub use state::{Head, State, Swept};
-pub(crate) use stored::{Changes, Rebuilt, Unreadable, hour_key, stored_head};
+pub(crate) use stored::{Changes, Rebuilt, Unreadable, head_bytes, hour_key, stored_head, stored_visitor};
+pub(crate) use visitor::Visitor;
 
 use bytes::Bytes;
 use millrace_eventlog::Offset;
@@ -70,20 +74,20 @@ pub fn log_time_after(head: &Head, input: &Input) -> i64 {
 pub fn release(state: &State, overlay: &mut Overlay, input: &Input, outcomes: &mut Outcomes, bytes_max: usize) -> bool {
     let log_time_ms = log_time_after(&overlay.head, input);
     let grace_ms = overlay.head.settings.attribution_grace_ms;
-    while let Some(held) = overlay.oldest(state) {
-        if held.arrival_ms.saturating_add(grace_ms) > log_time_ms {
-            return true;
-        }
+    while let Some(due) = overlay.oldest(state).filter(|held| held.arrival_ms.saturating_add(grace_ms) <= log_time_ms) {
         if outcomes.bytes() >= bytes_max {
             return false;
         }
-        emit_conversion(state, overlay, held, outcomes);
+        let visitor = due.visitor;
+        overlay.recall(state, visitor);
+        emit_oldest(state, overlay, outcomes);
         overlay.release_oldest(state);
     }
     true
 }
 
-fn emit_conversion(state: &State, overlay: &Overlay, held: &Held, outcomes: &mut Outcomes) {
+fn emit_oldest(state: &State, overlay: &Overlay, outcomes: &mut Outcomes) {
+    let Some(held) = overlay.oldest(state) else { return };
     let settings = &overlay.head.settings;
     let mut floors = overlay.head.floors;
     // As of the moment it was due: the last record may have come long before, and whether a tick came since is no event's affair.

@@ -13,9 +13,9 @@
 //! | `held` | offset | one held conversion |
 //! | `events` | digest | the hour of log time in which the event was first seen |
 //!
-//! `seen` and `events` say the same twice: by hour for snapshots, by digest for the fold, which keeps only the newest in memory.
+//! `seen` and `events` say the same twice: by hour for snapshots, by digest for the fold. Of visitors and events memory has only the
+//! newest; what state has forgotten of them is freed when a table is rewritten ([`forgotten`]).
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,13 +23,16 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
 use millrace_eventlog::{Offset, Partition};
 
 use crate::limits::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES_MAX, STORE_MEMTABLE_BYTES, STORE_THREADS};
-use crate::step::{Changes, Rebuilt, State, Swept, Unreadable, hour_key};
+use crate::step::{Changes, Rebuilt, State, Swept, Unreadable, head_bytes};
 
 /// Rises whenever the meaning of what is stored changes; state of another version is made again from the log.
 pub(crate) const STATE_VERSION: u32 = 2;
 
 /// The database's folder within the state folder, so that nothing else is ever thrown away.
 const DATABASE: &str = "db";
+/// The keyspaces whose forgotten entries are freed when their tables are rewritten.
+const EVENTS: &str = "events";
+const VISITORS: &str = "visitors";
 const IDENTITY_KEY: &[u8] = b"identity";
 const PARTITION_BYTES: usize = 4;
 
@@ -46,7 +49,22 @@ pub(crate) enum StoreError {
     Failed(#[source] fjall::Error),
     /// Its bytes do not check out: it is thrown away when it is opened next, and made again from the log.
     #[error("the local state is damaged and will be made again from the log: {0}")]
-    Damaged(#[source] fjall::Error),
+    Damaged(#[source] Damage),
+}
+
+/// What does not check out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error(transparent)]
+    Database(fjall::Error),
+    #[error(transparent)]
+    Value(Unreadable),
+}
+
+impl From<Unreadable> for StoreError {
+    fn from(source: Unreadable) -> Self {
+        Self::Damaged(Damage::Value(source))
+    }
 }
 
 impl From<fjall::Error> for StoreError {
@@ -54,7 +72,7 @@ impl From<fjall::Error> for StoreError {
         use fjall::Error as E;
         match source {
             E::Io(_) | E::Storage(fjall::LsmError::Io(_)) | E::Locked | E::Poisoned => Self::Failed(source),
-            _ => Self::Damaged(source),
+            _ => Self::Damaged(Damage::Database(source)),
         }
     }
 }
@@ -88,7 +106,7 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(fjall::Error::Io)?;
         let forgotten = Arc::<Forgotten>::default();
         let db = Database::builder(folder.join(DATABASE))
-            .with_compaction_filter_factories(events::filters(&forgotten))
+            .with_compaction_filter_factories(forgotten::filters(&forgotten))
             .journal_compression(CompressionType::None)
             .max_journaling_size(STORE_JOURNAL_BYTES_MAX)
             .cache_size(STORE_CACHE_BYTES)
@@ -97,10 +115,10 @@ impl Store {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_MEMTABLE_BYTES);
         Ok(Self {
             heads: db.keyspace("heads", options)?,
-            visitors: db.keyspace("visitors", options)?,
+            visitors: db.keyspace(VISITORS, || below::point_reads(options()))?,
             seen: db.keyspace("seen", options)?,
             held: db.keyspace("held", options)?,
-            events: db.keyspace(events::KEYSPACE, || events::point_reads(options()))?,
+            events: db.keyspace(EVENTS, || below::point_reads(options()))?,
             forgotten,
             db,
             folder: folder.to_owned(),
@@ -132,8 +150,7 @@ impl Store {
     pub(crate) fn load(&self, partition: Partition) -> Result<Option<State>, StoreError> {
         match self.rebuild(partition) {
             Ok(state) => Ok(state),
-            Err(LoadError::Failed(failed)) => {
-                let wrong = StoreError::from(failed);
+            Err(LoadError::Failed(wrong)) => {
                 wrong.mark(&self.folder);
                 Err(wrong)
             }
@@ -149,31 +166,25 @@ impl Store {
         let prefix = partition.to_be_bytes();
         let Some(head) = self.heads.get(prefix)? else { return Ok(None) };
         let mut state = Rebuilt::new(&head)?;
-        for entry in self.visitors.prefix(prefix) {
-            let (key, value) = entry.into_inner()?;
-            state.visitor(&key[PARTITION_BYTES..], &value)?;
-        }
         for entry in self.held.prefix(prefix) {
             let (key, value) = entry.into_inner()?;
             state.held(offset_of(&key), &value)?;
         }
         let mut state = state.done();
-        self.forgotten.before(partition, hour_key(state.head().floors.seen_hour));
+        self.forget(partition, state.head())?;
         state.rest_on(self.below(partition));
         Ok(Some(state))
     }
 
-    /// Writes the changes of a committed transaction, all or none, and frees what a sweep found forgotten.
+    /// Writes the changes of a committed transaction, all or none.
     pub(crate) fn commit(&self, partition: Partition, changes: Changes, swept: Swept) -> Result<(), StoreError> {
         let prefix = partition.to_be_bytes();
         let mut batch = self.db.batch();
-        // A batch writes all at one moment: no key may be in it twice.
-        let forgotten: HashSet<[u8; 16]> = swept.visitors.iter().map(|digest| digest.0).collect();
-        for (digest, visitor) in changes.visitors.into_iter().filter(|(digest, _)| !forgotten.contains(digest)) {
+        for (digest, visitor) in changes.visitors {
             batch.insert(&self.visitors, key(prefix, &[&digest]), visitor);
         }
         for (hour, digests) in changes.seen {
-            let place = key(prefix, &[&hour.to_be_bytes(), &changes.folded.to_be_bytes()]);
+            let place = key(prefix, &[&hour.to_be_bytes(), &changes.head.folded.to_be_bytes()]);
             self.add_events(&mut batch, prefix, hour, &digests);
             batch.insert(&self.seen, place, digests);
         }
@@ -183,18 +194,15 @@ impl Store {
         for offset in changes.released {
             batch.remove(&self.held, key(prefix, &[&offset.to_be_bytes()]));
         }
-        for digest in &forgotten {
-            batch.remove(&self.visitors, key(prefix, &[digest]));
-        }
         if let Some(hours) = swept.hours {
             let from = key(prefix, &[&hours.start.to_be_bytes()]);
             for entry in self.seen.range(from..key(prefix, &[&hours.end.to_be_bytes()])) {
                 batch.remove(&self.seen, entry.key()?);
             }
-            self.forgotten.before(partition, hours.end);
         }
-        batch.insert(&self.heads, prefix, changes.head);
-        Ok(batch.commit()?)
+        batch.insert(&self.heads, prefix, head_bytes(&changes.head));
+        batch.commit()?;
+        self.forget(partition, &changes.head)
     }
 
     /// Drops the held conversions before `released`: recovery found them emitted.
@@ -231,9 +239,15 @@ fn absent(wrong: std::io::Error) -> std::io::Result<()> {
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
     #[error(transparent)]
-    Failed(#[from] fjall::Error),
+    Failed(#[from] StoreError),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+}
+
+impl From<fjall::Error> for LoadError {
+    fn from(source: fjall::Error) -> Self {
+        Self::Failed(source.into())
+    }
 }
 
 fn key(prefix: [u8; PARTITION_BYTES], parts: &[&[u8]]) -> Vec<u8> {
@@ -249,14 +263,19 @@ fn hour_of(key: &[u8]) -> u32 {
     key[PARTITION_BYTES..].first_chunk().map_or(0, |hour| u32::from_be_bytes(*hour))
 }
 
+fn hour_in(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
 fn offset_of(key: &[u8]) -> Offset {
     key[PARTITION_BYTES..].first_chunk().map_or(0, |offset| Offset::from_be_bytes(*offset))
 }
 
-mod events;
+mod below;
+mod forgotten;
 mod view;
 
-use events::Forgotten;
+use forgotten::Forgotten;
 
 pub(crate) use view::{Entry, View};
 

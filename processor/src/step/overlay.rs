@@ -116,7 +116,7 @@ impl Overlay {
         if self.seen.get(&event).is_some_and(known) {
             return false;
         }
-        match state.seen.hour_of(&event) {
+        match state.seen_hour(&event) {
             Ok(hour) if hour.as_ref().is_some_and(known) => return false,
             Ok(_) => {}
             Err(reason) => self.unreadable = Some(reason),
@@ -127,12 +127,25 @@ impl Overlay {
 
     /// The visitor, to be changed; without what has been forgotten.
     pub(crate) fn visitor(&mut self, state: &State, key: Digest) -> &mut Visitor {
+        self.recall(state, key);
         let visitor = self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
         visitor.forget(&self.head.floors);
         visitor
     }
 
-    /// The visitor as it stands; may still hold what has been forgotten.
+    /// Brings a visitor that is not in memory back from below.
+    pub(crate) fn recall(&mut self, state: &State, key: Digest) {
+        let Some(below) = &state.below else { return };
+        if self.visitors.contains_key(&key) || state.visitors.get(&key).is_some() {
+            return;
+        }
+        match below.visitor(&key, &mut |treatment| self.share(state, treatment)) {
+            Ok(visitor) => self.visitors.extend(visitor.map(|visitor| (key, visitor))),
+            Err(reason) => self.unreadable = Some(reason),
+        }
+    }
+
+    /// The visitor as it stands; may still hold what has been forgotten. It must have been recalled.
     pub(crate) fn visitor_seen<'a>(&'a self, state: &'a State, key: &Digest) -> Option<&'a Visitor> {
         self.visitors.get(key).or_else(|| state.visitors.get(key))
     }

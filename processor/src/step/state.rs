@@ -8,15 +8,16 @@ use millrace_eventlog::Offset;
 use millrace_schemas::raw::Settings;
 
 use super::assignment::Treatment;
+use super::below::Below;
 use super::digest::Digest;
 use super::floors::Floors;
 use super::held::Held;
 use super::overlay::Overlay;
-use super::seen::{Below, Seen};
+use super::recent::Recent;
+use super::seen::SeenHour;
 use super::stored::hour_key;
-use super::table::Table;
 use super::visitor::Visitor;
-use crate::limits::TABLE_PARTS;
+use crate::limits::{SEEN_GENERATION_EVENTS, TABLE_PARTS, VISITOR_GENERATION};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -35,20 +36,21 @@ pub struct Head {
 /// State of one partition as of the last committed transaction.
 pub struct State {
     pub(crate) head: Head,
-    pub(crate) seen: Seen,
-    pub(crate) visitors: Table<Visitor>,
+    /// The hour of log time in which an event was first seen.
+    seen: Recent<SeenHour>,
+    pub(crate) visitors: Recent<Visitor>,
+    /// Without it, memory has all there is and keeps it.
+    pub(crate) below: Option<Arc<dyn Below>>,
     /// Oldest first; offsets and arrivals rise.
     pub(crate) held: VecDeque<Held>,
     pub(crate) treatments: HashSet<Arc<Treatment>>,
     swept_minute: i64,
 }
 
-/// What a sweep took out of memory.
+/// What a committed transaction makes state forget.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// Visitors of whom nothing is remembered any more.
-    pub(crate) visitors: Vec<Digest>,
-    /// Hours of log time whose seen events are forgotten since the last sweep.
+    /// Hours of log time whose seen events are forgotten.
     pub(crate) hours: Option<Range<u32>>,
 }
 
@@ -62,8 +64,9 @@ impl State {
     pub(crate) fn with_head(head: Head) -> Self {
         Self {
             head,
-            seen: Seen::default(),
-            visitors: Table::default(),
+            seen: Recent::new(SEEN_GENERATION_EVENTS),
+            visitors: Recent::new(VISITOR_GENERATION),
+            below: None,
             held: VecDeque::new(),
             treatments: HashSet::new(),
             swept_minute: head.log_time_ms.div_euclid(MINUTE_MS),
@@ -109,19 +112,33 @@ impl State {
     /// From now on the local store is asked for what is not in memory. It must have every transaction before the next is
     /// applied.
     pub(crate) fn rest_on(&mut self, below: Arc<dyn Below>) {
-        self.seen.rest_on(below);
+        self.below = Some(below);
     }
 
     #[cfg(test)]
-    pub(crate) fn with_generations_of(&mut self, events: usize) {
-        self.seen.with_generations_of(events);
+    pub(crate) fn with_generations_of(&mut self, size: usize) {
+        (self.seen, self.visitors) = (Recent::new(size), Recent::new(size));
+    }
+
+    /// The hour in which an event was seen; it may be one that is forgotten.
+    pub(crate) fn seen_hour(&self, event: &Digest) -> Result<Option<SeenHour>, String> {
+        match (self.seen.get(event), &self.below) {
+            (None, Some(below)) => below.seen_hour(event),
+            (hour, _) => Ok(hour.copied()),
+        }
     }
 
     /// Makes the changes of a committed transaction, then frees some of what the floors have passed.
     pub fn apply(&mut self, overlay: Overlay) -> Swept {
         let floor_before = hour_key(self.head.floors.seen_hour);
         self.head = overlay.head;
-        self.seen.add(overlay.seen);
+        if self.below.is_some() {
+            self.seen.make_room();
+            self.visitors.make_room();
+        }
+        for (event, hour) in overlay.seen {
+            self.seen.insert(event, hour);
+        }
         for (key, visitor) in overlay.visitors {
             self.visitors.insert(key, visitor);
         }
@@ -129,37 +146,31 @@ impl State {
         self.held.drain(..overlay.released);
         self.held.extend(overlay.held);
         let floor = hour_key(self.head.floors.seen_hour);
-        let hours = (floor_before < floor).then_some(floor_before..floor);
-        Swept { visitors: self.sweep(), hours }
+        self.sweep();
+        Swept { hours: (floor_before < floor).then_some(floor_before..floor) }
     }
 
     /// One part of the tables per minute of log time that has passed.
-    fn sweep(&mut self) -> Vec<Digest> {
-        let mut forgotten = Vec::new();
+    fn sweep(&mut self) {
         let minute = self.head.log_time_ms.div_euclid(MINUTE_MS);
         let parts_max = i64::try_from(TABLE_PARTS).unwrap_or(i64::MAX);
         let from = self.swept_minute.max(minute - parts_max);
         for due in from..minute {
             let part = usize::try_from(due.rem_euclid(parts_max)).unwrap_or_default();
-            self.sweep_part(part, &mut forgotten);
+            self.sweep_part(part);
             if part == 0 {
                 self.treatments.retain(|treatment| Arc::strong_count(treatment) > 1);
             }
         }
         self.swept_minute = self.swept_minute.max(minute);
-        forgotten
     }
 
-    fn sweep_part(&mut self, part: usize, forgotten: &mut Vec<Digest>) {
+    fn sweep_part(&mut self, part: usize) {
         let Head { floors, log_time_ms, .. } = self.head;
-        self.seen.sweep(part, floors.seen_hour);
-        self.visitors.sweep(part, |key, visitor| {
+        self.seen.sweep(part, |hour| hour.hour() >= floors.seen_hour);
+        self.visitors.sweep(part, |visitor| {
             visitor.forget(&floors);
-            let keep = !visitor.is_blank(log_time_ms);
-            if !keep {
-                forgotten.push(*key);
-            }
-            keep
+            !visitor.is_blank(log_time_ms)
         });
     }
 }

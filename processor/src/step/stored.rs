@@ -7,6 +7,7 @@ use millrace_schemas::raw::{Event, event};
 use prost::Message;
 
 use super::assignment::{Assignment, Run, Treatment};
+use super::below::Share;
 use super::digest::{DIGEST_BYTES, Digest};
 use super::floors::Floors;
 use super::held::Held;
@@ -20,10 +21,9 @@ use wire::{StoredAssignment, StoredHead, StoredHeld, StoredRun, StoredSession, S
 mod wire;
 
 /// What one committed transaction changes in the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Changes {
-    pub(crate) head: Vec<u8>,
-    pub(crate) folded: Offset,
+    pub(crate) head: Head,
     pub(crate) visitors: Vec<([u8; 16], Vec<u8>)>,
     /// By hour of log time: digests, one after the other.
     pub(crate) seen: Vec<(u32, Vec<u8>)>,
@@ -36,8 +36,7 @@ impl Changes {
     pub(crate) fn of(state: &State, overlay: &Overlay) -> Self {
         let visitors = overlay.visitors.iter().map(|(key, visitor)| (key.0, visitor_bytes(visitor))).collect();
         Self {
-            head: head_bytes(&overlay.head),
-            folded: overlay.head.folded,
+            head: overlay.head,
             visitors,
             seen: seen_bytes(overlay),
             held: overlay.held.iter().map(|held| (held.offset, held_bytes(held))).collect(),
@@ -70,16 +69,6 @@ impl Rebuilt {
         stored_head(head).map(|head| Self(State::with_head(head)))
     }
 
-    pub(crate) fn visitor(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
-        let stored = StoredVisitor::decode(value)?;
-        let mut visitor = visitor_of(stored, &mut self.0)?;
-        visitor.forget(&self.0.head.floors);
-        if !visitor.is_blank(self.0.head.log_time_ms) {
-            self.0.visitors.insert(digest(key)?, visitor);
-        }
-        Ok(())
-    }
-
     /// Held conversions come in the order of their offsets.
     pub(crate) fn held(&mut self, offset: Offset, value: &[u8]) -> Result<(), Unreadable> {
         let stored = StoredHeld::decode(value)?;
@@ -106,10 +95,6 @@ pub(crate) fn stored_head(head: &[u8]) -> Result<Head, Unreadable> {
     Ok(Head { log_time_ms: stored.log_time_ms, folded: stored.folded, settings, floors })
 }
 
-fn digest(key: &[u8]) -> Result<Digest, Unreadable> {
-    key.try_into().map(Digest).map_err(|_| Unreadable(format!("a digest of {} bytes", key.len())))
-}
-
 fn share(state: &mut State, treatment: Treatment) -> Arc<Treatment> {
     if let Some(known) = state.treatments.get(&treatment) {
         return known.clone();
@@ -119,7 +104,8 @@ fn share(state: &mut State, treatment: Treatment) -> Arc<Treatment> {
     shared
 }
 
-fn head_bytes(head: &Head) -> Vec<u8> {
+/// The numbers of a state, to be stored.
+pub(crate) fn head_bytes(head: &Head) -> Vec<u8> {
     let Floors { seen_hour, session_ms, assignment_ms, decided_ms } = head.floors;
     let settings = Some(head.settings);
     let (log_time_ms, folded) = (head.log_time_ms, head.folded);
@@ -170,7 +156,9 @@ fn visitor_bytes(visitor: &Visitor) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn visitor_of(stored: StoredVisitor, state: &mut State) -> Result<Visitor, Unreadable> {
+/// A visitor, from its stored form.
+pub(crate) fn stored_visitor(value: &[u8], share: &mut Share<'_>) -> Result<Visitor, Unreadable> {
+    let stored = StoredVisitor::decode(value)?;
     let mut assignments = Vec::with_capacity(stored.assignments.len());
     for StoredAssignment { ordinal, made_ms, runs } in stored.assignments {
         let runs = runs.into_iter().map(|run| {
@@ -181,7 +169,7 @@ fn visitor_of(stored: StoredVisitor, state: &mut State) -> Result<Visitor, Unrea
                 variation_id: given.variation_id,
                 is_holdback: given.is_holdback,
             };
-            Ok(Run { treatment: share(state, treatment), first_ms: run.first_ms, last_ms: run.last_ms })
+            Ok(Run { treatment: share(treatment), first_ms: run.first_ms, last_ms: run.last_ms })
         });
         assignments.push(Assignment { ordinal, made_ms, runs: runs.collect::<Result<_, Unreadable>>()? });
     }

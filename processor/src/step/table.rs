@@ -31,9 +31,9 @@ impl<V> Table<V> {
     }
 
     /// Keeps what `keep` says, in one part.
-    pub(crate) fn sweep(&mut self, part: usize, mut keep: impl FnMut(&Digest, &mut V) -> bool) {
+    pub(crate) fn sweep(&mut self, part: usize, mut keep: impl FnMut(&mut V) -> bool) {
         let map = &mut self.parts[part % TABLE_PARTS];
-        map.retain(|key, value| keep(key, value));
+        map.retain(|_, value| keep(value));
         if map.capacity() > 1024 && map.len() < map.capacity() / 4 {
             map.shrink_to_fit();
         }

@@ -98,10 +98,27 @@ fn state_that_does_not_decode_is_thrown_away() {
     let store = Store::open(folder.path(), "log").unwrap();
     let records = [record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))];
     fold_through(&store, &mut blank(), &records);
-    let broken = key(5u32.to_be_bytes(), &[&[7; 16]]);
-    store.visitors.insert(broken, b"\xff").unwrap();
+    let broken = key(5u32.to_be_bytes(), &[&7u64.to_be_bytes()]);
+    store.held.insert(broken, b"\xff").unwrap();
     assert!(store.load(5).unwrap().is_none());
     assert!(store.visitors.is_empty().unwrap(), "nothing is left to be mixed with what is folded anew");
+}
+
+#[test]
+fn a_visitor_that_does_not_decode_stops_the_fold_and_is_thrown_away_when_the_store_is_opened_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    let only = store.visitors.iter().next().unwrap().key().unwrap();
+    store.visitors.insert(only, b"\xff").unwrap();
+    let state = store.load(5).unwrap().unwrap();
+    let mut overlay = Overlay::on(&state);
+    let next = record(1, T0, raw::Body::Event(converts("v", "c", T0)));
+    step(&state, &mut overlay, Input::read(&next).unwrap(), &mut Outcomes::default());
+    let reason = overlay.is_whole().unwrap_err();
+    assert!(reason.contains("damaged"), "{reason}");
+    drop((overlay, state, store));
+    assert!(Store::open(folder.path(), "log").unwrap().load(5).unwrap().is_none());
 }
 
 #[test]
@@ -109,7 +126,7 @@ fn a_damaged_store_is_thrown_away_when_it_is_opened_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
     fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
-    StoreError::Damaged(fjall::Error::Unrecoverable).mark(folder.path());
+    StoreError::Damaged(Damage::Database(fjall::Error::Unrecoverable)).mark(folder.path());
     drop(store);
     let store = Store::open(folder.path(), "log").unwrap();
     assert!(store.load(5).unwrap().is_none());
@@ -132,10 +149,37 @@ fn what_state_forgets_the_store_forgets() {
         record(4, T0 + 100 * day, crate::support::tick()),
         record(5, T0 + 101 * day, crate::support::tick()),
     ];
-    fold_through(&store, &mut state, &records);
+    fold_through(&store, &mut state, &records[..2]);
+    rewrite_tables(&store);
+    assert_eq!((store.visitors.len().unwrap(), store.events.len().unwrap()), (1, 2), "nothing is forgotten yet");
+    fold_through(&store, &mut state, &records[2..]);
+    rewrite_tables(&store);
+    assert_eq!(state.sizes(), (0, 0), "seen events and visitors in memory");
     assert!(store.visitors.is_empty().unwrap());
+    assert!(store.events.is_empty().unwrap());
     assert!(store.seen.is_empty().unwrap());
     assert!(store.held.is_empty().unwrap());
+}
+
+/// What happens to every table sooner or later.
+fn rewrite_tables(store: &Store) {
+    for keyspace in [&store.visitors, &store.events] {
+        keyspace.rotate_memtable_and_wait().unwrap();
+        keyspace.major_compact().unwrap();
+    }
+}
+
+#[test]
+fn a_state_folded_anew_finds_what_a_later_one_had_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    let day = 86_400_000;
+    let decision = record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")));
+    fold_through(&store, &mut blank(), &[decision.clone(), record(1, T0 + 200 * day, crate::support::tick())]);
+    store.clear(5).unwrap();
+    fold_through(&store, &mut blank(), &[decision]);
+    rewrite_tables(&store);
+    assert_eq!((store.visitors.len().unwrap(), store.events.len().unwrap()), (1, 1));
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Store {
         let prefix = partition.to_be_bytes();
         // The head first: without it the rest is never read.
         self.heads.remove(prefix)?;
+        self.forgotten.nothing_of(partition);
         for keyspace in [&self.visitors, &self.seen, &self.held, &self.events] {
             for entry in keyspace.prefix(prefix) {
                 keyspace.remove(entry.key()?)?;
