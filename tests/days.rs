@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use millrace::{App, Config, Listeners};
 use millrace_clock::ManualClock;
+use millrace_harness::day::{key, manifest_of_closed};
 use millrace_harness::events::{batch, conversion, decision};
 use millrace_harness::export::Listed;
-use millrace_harness::{Api, Demo, Export, rows, until};
+use millrace_harness::{Api, Demo, Export, until};
 use millrace_schemas::partition;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 /// 2026-03-01T23:50:00Z: ten minutes before a midnight.
@@ -159,12 +159,6 @@ async fn pass_until_closed(clock: &ManualClock, export: &Export, date: &str) {
     .await;
 }
 
-/// The key of an object directly under a day.
-fn key(listed: &BTreeMap<String, Listed>, of_type: &str, date: &str, name: &str) -> String {
-    let root = listed.keys().next().and_then(|key| key.split("/type=").next()).unwrap_or_default();
-    format!("{root}/type={of_type}/date={date}/{name}")
-}
-
 /// All keys of a day, of both types.
 async fn day(export: &Export, date: &str) -> BTreeMap<String, Listed> {
     let mut listed = export.list().await.unwrap();
@@ -172,41 +166,13 @@ async fn day(export: &Export, date: &str) -> BTreeMap<String, Listed> {
     listed
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The manifest, the files and what was sent say the same.
+/// The manifest of a closed day says what was sent.
 async fn adds_up(export: &Export, date: &str, of_type: &str, accepted: usize, duplicate: usize, unattributed: &Value) {
-    let listed = export.list().await.unwrap();
-    let success = export.read(&key(&listed, of_type, date, "_SUCCESS")).await.unwrap();
-    assert!(success.is_empty(), "_SUCCESS is empty");
-    let manifest = export.read(&key(&listed, of_type, date, "_manifest.json")).await.unwrap();
-    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let manifest = manifest_of_closed(export, of_type, date).await.unwrap();
     let what = format!("{date} {of_type}: {manifest:#}");
-    assert_eq!((&manifest["date"], &manifest["type"]), (&json!(date), &json!(of_type)), "{what}");
     assert_eq!(manifest["events"], json!({"accepted": accepted, "duplicate": duplicate}), "{what}");
     assert_eq!(manifest["rows"], json!(accepted), "one row an event here; {what}");
     if of_type == "events" {
         assert_eq!(&manifest["unattributed"], unattributed, "{what}");
     }
-
-    let in_manifest: Vec<&str> =
-        manifest["files"].as_array().unwrap().iter().map(|file| file["key"].as_str().unwrap()).collect();
-    let folder = key(&listed, of_type, date, "");
-    let in_listing: Vec<&String> =
-        listed.keys().filter(|key| key.starts_with(&folder) && key.ends_with(".parquet")).collect();
-    let mut sorted = in_manifest.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, in_listing, "the manifest lists every file and no other");
-    let mut rows_read = 0;
-    for file in manifest["files"].as_array().unwrap() {
-        let bytes = export.read(file["key"].as_str().unwrap()).await.unwrap();
-        assert_eq!(file["bytes"], json!(bytes.len()), "{file}");
-        assert_eq!(file["sha256"], json!(sha256(&bytes)), "{file}");
-        let rows = rows::read(bytes, &[]).unwrap();
-        assert_eq!(file["rows"], json!(rows.len()), "{file}");
-        rows_read += rows.len();
-    }
-    assert_eq!(rows_read, accepted, "{what}");
 }

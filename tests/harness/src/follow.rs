@@ -94,6 +94,12 @@ impl Follower {
         self.rows.values().map(|row| row.process_timestamp_ms).max().unwrap_or_default()
     }
 
+    /// The earliest `process_timestamp` of all rows taken.
+    #[must_use]
+    pub fn oldest_ms(&self) -> i64 {
+        self.rows.values().map(|row| row.process_timestamp_ms).min().unwrap_or_default()
+    }
+
     /// How many rows were taken whose `process_timestamp` is before `ms`.
     #[must_use]
     pub fn rows_before(&self, ms: i64) -> usize {

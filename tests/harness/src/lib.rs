@@ -8,6 +8,7 @@ pub mod api;
 pub mod child;
 pub mod clients;
 pub mod crash;
+pub mod day;
 pub mod demo;
 pub mod deployment;
 pub mod events;

@@ -8,9 +8,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use millrace_harness::crash::kill_under_load;
+use millrace_harness::day::manifest_of_closed;
 use millrace_harness::load::{Load, Plan, percentile};
 use millrace_harness::wait::{clock, pause};
 use millrace_harness::{Export, Follower, Launch, Server};
@@ -65,6 +66,27 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+const DAY_MS: i64 = 86_400_000;
+
+/// Every day that is over by `through` has closed with all its rows. There is one where the load crossed a midnight (UTC).
+async fn check_closed_days(export: &Export, follower: &Follower, through: i64) -> anyhow::Result<()> {
+    let date_of = |ms: i64| Some(chrono::DateTime::from_timestamp_millis(ms)?.format("%F").to_string());
+    let mut end = follower.oldest_ms().div_euclid(DAY_MS) * DAY_MS + DAY_MS;
+    while end <= through {
+        let date = date_of(end - DAY_MS).context("a date")?;
+        let mut rows = 0;
+        for of_type in ["decisions", "events"] {
+            let manifest = manifest_of_closed(export, of_type, &date).await?;
+            rows += manifest["rows"].as_u64().unwrap_or_default();
+        }
+        let seen = follower.rows_before(end) - follower.rows_before(end - DAY_MS);
+        ensure!(rows == seen as u64, "{date} has {rows} rows by its manifests, {seen} were seen");
+        println!("{date} closed on the way: {rows} rows by manifests, listing and files");
+        end += DAY_MS;
+    }
+    Ok(())
+}
+
 /// One minute of the steady load.
 struct Minute {
     memory_bytes: u64,
@@ -102,6 +124,7 @@ async fn steady(args: &Args, launch: &Launch) -> anyhow::Result<()> {
     sent.wait_until_visible(&mut follower, &export, Duration::from_secs(60)).await;
     sent.assert_attributed(&follower);
     follower.take_all_again(&export).await?;
+    check_closed_days(&export, &follower, through).await?;
     let later = follower.rows_before(through) - complete;
     ensure!(later == 0 && complete > 0, "status said complete through {through}; {later} rows of before came after it");
     let acknowledged = sent.events().count();
