@@ -45,6 +45,10 @@ pub const LIST_MAX: usize = 1_000;
 /// The longest visitor id. Beyond: a reject.
 pub const VISITOR_ID_BYTES_MAX: usize = 1_024;
 
+/// The longest id of a campaign, experiment or variation, and the longest `experiment_key` and variant of the tracking API: every conversion
+/// carries those of all experiments its visitor is in. Beyond: a reject, or 422.
+pub const ID_BYTES_MAX: usize = 1_024;
+
 /// The longest uuid of an event, and the longest `Idempotency-Key`. Beyond: a reject, or 422.
 pub const UUID_BYTES_MAX: usize = 128;
 

@@ -3,7 +3,7 @@
 use millrace_schemas::reasons::{MISSING_FIELD, OUT_OF_RANGE, WRONG_TYPE};
 
 use crate::json::Value;
-use crate::limits::{TIMESTAMP_MS_MAX, UUID_BYTES_MAX};
+use crate::limits::{ID_BYTES_MAX, TIMESTAMP_MS_MAX, UUID_BYTES_MAX};
 
 /// A rule that a value breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,8 +108,13 @@ pub(crate) fn text(value: Value<'_>) -> Result<Option<&str>, Broken> {
 
 /// An id; null and "" are none. (The Python SDK sends "" where it has no experiment.)
 pub(crate) fn id(value: Value<'_>) -> Result<Option<&str>, Broken> {
-    text(value).map(|text| text.filter(|text| !text.is_empty()))
+    match text(value)? {
+        Some(long) if long.len() > ID_BYTES_MAX => Err(LONG_ID),
+        text => Ok(text.filter(|text| !text.is_empty())),
+    }
 }
+
+pub(crate) const LONG_ID: Broken = out_of_range("at most 1024 bytes of text");
 
 pub(crate) fn flag(value: Value<'_>) -> Result<Option<bool>, Broken> {
     match value {

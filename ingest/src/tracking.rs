@@ -15,8 +15,8 @@ use crate::caller::only;
 use crate::event_api::not_utf8;
 use crate::intake::{Made, Taken};
 use crate::json::Json;
-use crate::limits::{EVENT_BYTES_MAX, UUID_BYTES_MAX};
-use crate::problem::{Problem, out_of_range};
+use crate::limits::{EVENT_BYTES_MAX, ID_BYTES_MAX, UUID_BYTES_MAX};
+use crate::problem::{LONG_ID, Problem, out_of_range};
 use crate::records::{LARGE, Records, Rejected};
 use crate::refusal::{Refusal, expects};
 
@@ -105,6 +105,9 @@ impl<'t> Maker<'t> {
         }
         let kept = Kept { id: self.uuid(track, index)?, timestamp_ms: track.timestamp_ms.unwrap_or(self.taken.now_ms) };
         let decision = exposure(track);
+        if decision.and_then(|decision| decision.variation_id).is_some_and(|variant| variant.len() > ID_BYTES_MAX) {
+            return Err(NotKept::Bad(Problem { field: "metadata.variant".into(), broken: LONG_ID }));
+        }
         let kind = match &decision {
             Some(decision) => KindRef::Decisions(std::slice::from_ref(decision)),
             None => KindRef::Conversion(ConversionRef {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use millrace_schemas::raw_encode::{ConversionRef, DecisionRef, EventRef, KindRef};
 use millrace_schemas::reasons::DECISION_WITHOUT_MATCH;
+use serde_json::Value;
 
 use crate::address::anonymised;
 use crate::limits::EVENT_BYTES_MAX;
@@ -12,7 +13,7 @@ use crate::problem::{Broken, Problem};
 use crate::records::{LARGE, Prepared, Records, Rejected, Shared};
 use crate::refusal::Refusal;
 
-use super::batch::{Batch, Event, Snapshot, Unknown, Visitor, Within};
+use super::batch::{Batch, Event, Lists, Part, Snapshot, Unknown, Visitor, Within};
 
 const ACTIVATED: &str = "campaign_activated";
 const NO_MATCH: Broken = Broken {
@@ -204,9 +205,33 @@ impl<'a> Judge<'_, 'a> {
                 write_field(&mut self.unknown, part, field);
             }
         }
+        if is_decision(event) {
+            write_beyond_decision(&mut self.unknown, event, lists);
+        }
         if !self.unknown.is_empty() {
             self.unknown.push('}');
         }
+    }
+}
+
+/// What a conversion has fields for and a decision has not.
+fn write_beyond_decision(object: &mut String, event: &Event<'_>, lists: &Lists<'_>) {
+    let texts = |part: &Part| -> Option<Value> {
+        let pairs = &lists.pairs[part.clone()];
+        (!pairs.is_empty())
+            .then(|| pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect())
+    };
+    let fields = [
+        ("revenue", event.revenue.map(Value::from)),
+        ("value", event.value.map(Value::from)),
+        ("quantity", event.quantity.map(Value::from)),
+        ("tags", texts(&event.tags)),
+        ("properties", texts(&event.properties)),
+    ];
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        object.push(if object.is_empty() { '{' } else { ',' });
+        // Writing to a String cannot fail.
+        let _ = write!(object, "\"event.{name}\":{value}");
     }
 }
 
@@ -217,7 +242,7 @@ fn write_field(object: &mut String, part: &str, field: &Unknown<'_>) {
         Some(Within::Decision(index)) => format!("decisions[{index}]."),
         Some(Within::Metadata(index)) => format!("decisions[{index}].metadata."),
     };
-    let path = serde_json::Value::from(format!("{part}.{within}{}", field.name));
+    let path = Value::from(format!("{part}.{within}{}", field.name));
     // Writing to a String cannot fail.
     let _ = write!(object, "{path}:{}", field.value);
 }

@@ -3,9 +3,11 @@
 use crate::json::{Fault, Json, Kind, Value};
 use crate::limits::{EVENT_TYPE_CHARS_MAX, LIST_MAX, TRACKING_BATCH_MAX, USER_ID_CHARS_MAX};
 use crate::pairs::keep_last;
-use crate::problem::{Broken, Problem, Problems, Slot, as_text, number, out_of_range, text, typed, uuid, wrong_type};
+use crate::problem::{
+    Broken, Problem, Problems, Slot, as_text, id as id_text, number, out_of_range, text, typed, uuid, wrong_type,
+};
 
-use super::instant;
+use super::{exposure, instant};
 
 /// Why reading stopped.
 pub(crate) enum Stopped {
@@ -124,7 +126,7 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
             "user_id" => problems.fill(&mut user, "user_id", bounded(json.value()?, USER_ID_CHARS_MAX)),
             "event_type" => problems.fill(&mut kind, "event_type", bounded(json.value()?, EVENT_TYPE_CHARS_MAX)),
             "event_name" => problems.fill(&mut name, "event_name", filled(json.value()?)),
-            "experiment_key" => problems.fill(&mut experiment, "experiment_key", filled(json.value()?)),
+            "experiment_key" => problems.fill(&mut experiment, "experiment_key", id_text(json.value()?)),
             "feature_flag_key" => problems.fill(&mut flag, "feature_flag_key", filled(json.value()?)),
             "uuid" => problems.fill(&mut id, "uuid", uuid(json.value()?)),
             "value" => problems.fill(&mut value, "value", number(json.value()?)),
@@ -158,6 +160,18 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
     for (field, key) in [("experiment_key", experiment.value), ("feature_flag_key", flag.value)] {
         if let Some(key) = key {
             keep(&mut track.unknown, field, &serde_json::Value::from(key).to_string());
+        }
+    }
+    if exposure(track).is_some() {
+        // Nor has a decision's for these.
+        if let Some(name) = track.event_name {
+            keep(&mut track.unknown, "event_name", &serde_json::Value::from(name).to_string());
+        }
+        if let Some(value) = track.value {
+            keep(&mut track.unknown, "value", &serde_json::Value::from(value).to_string());
+        }
+        if let Some(metadata) = track.metadata {
+            keep(&mut track.unknown, "metadata", metadata);
         }
     }
     if !track.unknown.is_empty() {

@@ -343,6 +343,31 @@ async fn tags_and_attributes_become_text() {
 }
 
 #[tokio::test]
+async fn what_a_decision_event_has_no_field_for_is_kept_with_the_unknown_fields() {
+    let world = World::new().await;
+    let body = json!({
+        "account_id": ACCOUNT,
+        "visitors": [{"visitor_id": "ann", "snapshots": [{
+            "decisions": [{"campaign_id": "c", "experiment_id": "e", "variation_id": "v"}],
+            "events": [{
+                "uuid": "u", "timestamp": 1, "entity_id": "c", "key": "campaign_activated",
+                "revenue": 7, "value": 1.5, "quantity": 2, "tags": {"page": "/"}, "properties": {"a": "b"},
+            }],
+        }]}],
+    });
+    assert_eq!(world.events(&body).await.counts(), ("1", "0"));
+    let kept: Value = serde_json::from_str(&world.accepted()[0].unknown_fields).unwrap();
+    let expected = json!({
+        "event.revenue": 7,
+        "event.value": 1.5,
+        "event.quantity": 2,
+        "event.tags": {"page": "/"},
+        "event.properties": {"a": "b"},
+    });
+    assert_eq!(kept, expected);
+}
+
+#[tokio::test]
 async fn unknown_fields_are_kept_with_their_path() {
     let world = World::new().await;
     let body = json!({

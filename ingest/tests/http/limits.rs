@@ -1,8 +1,8 @@
 //! Every limit, from both sides.
 
 use millrace_ingest::limits::{
-    BODY_BYTES_MAX, EVENT_BYTES_MAX, EVENTS_MAX, ITEMS_MAX, LIST_MAX, ORIGINAL_BYTES_MAX, RECORDS_BYTES_MAX,
-    VISITOR_ID_BYTES_MAX,
+    BODY_BYTES_MAX, EVENT_BYTES_MAX, EVENTS_MAX, ID_BYTES_MAX, ITEMS_MAX, LIST_MAX, ORIGINAL_BYTES_MAX,
+    RECORDS_BYTES_MAX, VISITOR_ID_BYTES_MAX,
 };
 use millrace_schemas::reasons::{OUT_OF_RANGE, TOO_LARGE};
 use serde_json::{Value, json};
@@ -133,6 +133,24 @@ async fn a_visitor_id_may_have_1024_bytes() {
     for (bytes, counts) in [(VISITOR_ID_BYTES_MAX, ("1", "0")), (VISITOR_ID_BYTES_MAX + 1, ("0", "1"))] {
         let id = "x".repeat(bytes);
         assert_eq!(world.events(&batch(vec![visitor(&id, purchase("u"))])).await.counts(), counts);
+    }
+}
+
+#[tokio::test]
+async fn ids_of_campaigns_experiments_and_variations_may_have_1024_bytes() {
+    let world = World::new().await;
+    for (bytes, counts, status) in [(ID_BYTES_MAX, ("1", "0"), 200), (ID_BYTES_MAX + 1, ("0", "1"), 422)] {
+        let id = "x".repeat(bytes);
+        for field in ["campaign_id", "experiment_id", "variation_id"] {
+            let mut one = visitor("ann", purchase("u"));
+            one["snapshots"][0]["decisions"] = json!([{field: id}]);
+            assert_eq!(world.events(&batch(vec![one])).await.counts(), counts, "{field} {bytes}");
+        }
+        for (experiment, variant) in [(&*id, "b"), ("e", &*id)] {
+            let body = json!({"user_id": "ann", "event_type": "exposure", "experiment_key": experiment, "metadata": {"variant": variant}});
+            let answer = world.post("/api/v1/tracking/track", &[], body.to_string()).await;
+            assert_eq!(answer.status, status, "{bytes}: {:?}", answer.body);
+        }
     }
 }
 

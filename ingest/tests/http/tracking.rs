@@ -77,6 +77,18 @@ async fn an_exposure_with_experiment_and_variant_is_a_decision() {
     let decision = &decisions(&event)[0];
     let ids = (decision.experiment_id.as_deref(), decision.variation_id.as_deref());
     assert_eq!(ids, (Some("checkout"), Some("green")));
+    let mut more = body(json!("checkout"), json!({"variant": "green", "page": "/"}));
+    more["event_name"] = json!("Seen");
+    more["value"] = json!(1.5);
+    track(&world, more).await;
+    let kept: Value = serde_json::from_str(&world.accepted().pop().unwrap().unknown_fields).unwrap();
+    let expected = json!({
+        "event.experiment_key": "checkout",
+        "event.event_name": "Seen",
+        "event.value": 1.5,
+        "event.metadata": {"variant": "green", "page": "/"},
+    });
+    assert_eq!(kept, expected, "a decision has no fields for these");
     for (experiment, metadata) in
         [(Value::Null, json!({"variant": "green"})), (json!("checkout"), json!({})), (json!("checkout"), Value::Null)]
     {
