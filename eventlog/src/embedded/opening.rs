@@ -1,6 +1,6 @@
 //! Opening the folder: take the lock, read the mark, judge the journals, open the store, check the chain.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -125,9 +125,25 @@ pub(super) fn open_store(folder: &Path, topics: &Topics, mark: &Mark) -> Result<
     } else {
         None
     };
-    if let Some(scan) = &scan {
-        settle(scan, topics, mark)?;
+    let kept = match &scan {
+        Some(scan) => settle(scan, topics, mark)?,
+        None => None,
+    };
+    let opened = open_and_compare(folder, topics, mark, scan);
+    if let (Err(_), Some(file)) = (&opened, kept) {
+        // It was acknowledged after all.
+        put_back(&file).map_err(|error| OpenError::io(&file, error))?;
     }
+    opened
+}
+
+fn open_and_compare(
+    folder: &Path,
+    topics: &Topics,
+    mark: &Mark,
+    scan: Option<Scan>,
+) -> Result<(Store, Commit), OpenError> {
+    let store_folder = store_folder(folder);
     let store = guarded(|| Store::open(&store_folder, &topics.names())).map_err(|error| {
         match tables::culprit(folder, topics) {
             Some((file, lost)) => {
@@ -154,21 +170,33 @@ fn guarded<T>(open: impl FnOnce() -> fjall::Result<T>) -> fjall::Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).unwrap_or(Err(fjall::Error::Unrecoverable))
 }
 
-// Refuses where acknowledged records would be cut; cuts what was never acknowledged; leaves everything else alone.
-fn settle(scan: &Scan, topics: &Topics, mark: &Mark) -> Result<(), OpenError> {
+// Refuses where acknowledged records would be cut; cuts what was never acknowledged; leaves everything else alone. Answers with a journal
+// of which a copy is kept, as only the opened store tells whether it held acknowledged records.
+fn settle(scan: &Scan, topics: &Topics, mark: &Mark) -> Result<Option<PathBuf>, OpenError> {
     match judge(scan, mark) {
-        Verdict::Sound => Ok(()),
+        Verdict::Sound => Ok(None),
         Verdict::Cut { file, at, keep_copy } => {
             if keep_copy {
-                fs::copy(&file, file.with_extension("damaged")).map_err(|error| OpenError::io(&file, error))?;
+                fs::copy(&file, copy_of(&file)).map_err(|error| OpenError::io(&file, error))?;
             }
             tracing::info!(file = %file.display(), at, "cutting a commit that was never acknowledged");
-            journal::cut(&file, at).map_err(|error| OpenError::io(&file, error))
+            journal::cut(&file, at).map_err(|error| OpenError::io(&file, error))?;
+            Ok(keep_copy.then_some(file))
         }
         Verdict::Lost { file, reason } => {
             Err(OpenError::Damaged { file, lost: first_lost(topics, scan.last.as_ref(), mark), reason })
         }
     }
+}
+
+fn copy_of(journal: &Path) -> PathBuf {
+    journal.with_extension("damaged")
+}
+
+fn put_back(journal: &Path) -> io::Result<()> {
+    fs::copy(copy_of(journal), journal)?;
+    File::open(journal)?.sync_all()?;
+    fs::remove_file(copy_of(journal))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -89,7 +89,9 @@ async fn no_flipped_bit_and_no_cut_anywhere_in_the_journal_goes_unnoticed() {
         }
         fs::write(journal(folder.path()), &damaged).unwrap();
         match open(folder.path()) {
-            Err(OpenError::Damaged { .. }) => {}
+            Err(OpenError::Damaged { .. }) => {
+                assert!(fs::read(journal(folder.path())).unwrap() == damaged, "byte {at}: the file is as it was");
+            }
             Err(other) => panic!("byte {at}, round {round}: {other}"),
             // A byte that means nothing to the records (the store's own sequence number, say).
             Ok(log) => {
