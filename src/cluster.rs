@@ -8,11 +8,13 @@
 //! | `watched` | what the object store last failed at |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use millrace_clock::SharedClock;
 use millrace_directory::{Node, SystemSecrets};
 use millrace_eventlog::ReadError;
+use millrace_eventlog_kafka::limits::CLOSE_TIMEOUT;
 use millrace_eventlog_kafka::{KafkaLog, OpenError};
 use millrace_processor::partitions_without_settings;
 use millrace_telemetry::{Readiness, Requests};
@@ -75,8 +77,9 @@ pub async fn run_role(
     let starting = start(role, config, instance, clock, &door, &mut parts);
     match stop.run_until_cancelled(starting).await {
         Some(Ok(log)) => {
-            let ended = parts.run(stop, deadline).await;
-            log.close().await;
+            let closing = CLOSE_TIMEOUT.min(deadline / 2);
+            let ended = parts.run(stop, deadline - closing).await;
+            close(log, closing).await;
             Ok(ended?)
         }
         Some(Err(error)) => {
@@ -87,6 +90,18 @@ pub async fn run_role(
             parts.abandon(deadline).await;
             Ok(())
         }
+    }
+}
+
+/// Closes the log and lets go of it. What takes longer is left to the process's end.
+async fn close(log: Arc<KafkaLog>, at_most: Duration) {
+    let closing = async {
+        log.close().await;
+        // Letting go of its clients blocks.
+        let _ = tokio::task::spawn_blocking(move || drop(log)).await;
+    };
+    if tokio::time::timeout(at_most, closing).await.is_err() {
+        tracing::warn!("the log was not closed in time");
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_eventlog::{Extent, Offset};
+use millrace_eventlog::{Extent, Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -66,6 +66,15 @@ pub(crate) struct Found {
     pub(crate) led: bool,
 }
 
+/// The partitions of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// How many there are; 0 if the brokers do not know the topic.
+    pub(crate) partitions: u32,
+    /// Those that have no leader now.
+    pub(crate) leaderless: Vec<Partition>,
+}
+
 impl Cluster {
     pub(crate) fn new(options: &Options) -> KafkaResult<Self> {
         let heard = Heard::default();
@@ -92,11 +101,16 @@ impl Cluster {
 
     /// The stable ends of many partitions at once, in the order asked.
     pub(crate) fn ends(&self, places: &[Place]) -> Result<Vec<Offset>, Unanswered> {
+        self.ends_within(places, REQUEST_TIMEOUT)
+    }
+
+    /// The same, if they are known soon enough. One partition without a leader keeps all waiting.
+    pub(crate) fn ends_within(&self, places: &[Place], patience: Duration) -> Result<Vec<Offset>, Unanswered> {
         let mut list = TopicPartitionList::with_capacity(places.len());
         for place in places {
             list.add_partition_offset(&place.topic, number(place.partition), rdkafka::Offset::End)?;
         }
-        let answers = self.client.offsets_for_times(list, REQUEST_TIMEOUT)?;
+        let answers = self.client.offsets_for_times(list, patience)?;
         let end = |place: &Place| {
             let answer =
                 answers.find_partition(&place.topic, number(place.partition)).ok_or(Unanswered::UnknownTopic)?;
@@ -141,9 +155,20 @@ impl Cluster {
 
     /// How many partitions a topic has; 0 if the brokers do not know it.
     pub(crate) fn partitions(&self, topic: &str) -> Result<u32, Unanswered> {
-        let metadata = self.client.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        Ok(found.map_or(0, |found| u32::try_from(found.partitions().len()).unwrap_or(u32::MAX)))
+        Ok(self.layout(topic, REQUEST_TIMEOUT)?.partitions)
+    }
+
+    /// The partitions of a topic.
+    pub(crate) fn layout(&self, topic: &str, patience: Duration) -> Result<Layout, Unanswered> {
+        let metadata = self.client.fetch_metadata(Some(topic), patience)?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(Layout::default());
+        };
+        let leaderless = found.partitions().iter().filter(|partition| partition.leader() < 0);
+        Ok(Layout {
+            partitions: u32::try_from(found.partitions().len()).unwrap_or(u32::MAX),
+            leaderless: leaderless.filter_map(|partition| Partition::try_from(partition.id()).ok()).collect(),
+        })
     }
 
     /// Serves what the client reports by itself, which would gather otherwise. The last error of it, if there is one.

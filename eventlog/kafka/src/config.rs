@@ -1,6 +1,5 @@
 //! The settings of our clients.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -12,23 +11,33 @@ use crate::limits::{
 };
 use crate::options::Options;
 
-/// Settings that Millrace makes itself: changing one of them would break a promise of the log.
+/// Settings that Millrace makes itself, or leaves as they are: changing one of them would break a promise of the log.
 const OURS: &[&str] = &[
     "acks",
     "allow.auto.create.topics",
+    // Older protocols know no transactions, and no headers.
+    "api.version.fallback.ms",
+    "api.version.request",
+    "auto.commit.enable",
     "auto.offset.reset",
     "batch.size",
     "bootstrap.servers",
+    "broker.version.fallback",
     "check.crcs",
     "client.id",
+    // A follower says that a partition ends before it does.
+    "client.rack",
     "compression.codec",
     "compression.type",
+    // Appends that succeeded would never be answered.
+    "delivery.report.only.error",
     "delivery.timeout.ms",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.gapless.guarantee",
     "enable.idempotence",
     "enable.partition.eof",
+    "enabled_events",
     "fetch.error.backoff.ms",
     "fetch.max.bytes",
     "fetch.queue.backoff.ms",
@@ -36,7 +45,11 @@ const OURS: &[&str] = &[
     "group.id",
     "group.instance.id",
     "group.protocol",
+    "group.protocol.type",
+    "group.remote.assignor",
     "heartbeat.interval.ms",
+    // librdkafka would handle that signal, and nobody else.
+    "internal.termination.signal",
     "isolation.level",
     "linger.ms",
     "log.queue",
@@ -48,36 +61,50 @@ const OURS: &[&str] = &[
     "message.send.max.retries",
     "message.timeout.ms",
     "metadata.broker.list",
+    "offset.store.method",
     "opaque",
     "partition.assignment.strategy",
     "partitioner",
     "plugin.library.paths",
+    // An idempotent producer takes no other value.
+    "queue.buffering.backpressure.threshold",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
     "queue.buffering.max.ms",
     "queued.max.messages.kbytes",
+    "queuing.strategy",
     "receive.message.max.bytes",
     "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
     "request.required.acks",
     "request.timeout.ms",
     "retries",
     "session.timeout.ms",
     "statistics.interval.ms",
+    "test.mock.broker.rtt",
     "test.mock.num.brokers",
+    // A topic in it is not seen.
+    "topic.blacklist",
     "transaction.timeout.ms",
     "transactional.id",
+    "ut_handle_ProduceResponse",
 ];
 
 /// What is wrong with properties that are to be passed through. Values are not repeated: they may be secrets.
-pub(crate) fn property_mistakes(properties: &BTreeMap<String, String>) -> Vec<String> {
+pub(crate) fn property_mistakes(options: &Options) -> Vec<String> {
+    let longest = options.transaction_timeout;
+    let too_long = |value: &str| value.parse::<u128>().is_ok_and(|ms| ms > longest.as_millis());
     let mut mistakes = Vec::new();
-    for (key, value) in properties {
+    for (key, value) in &options.properties {
         if OURS.contains(&key.as_str()) {
             mistakes.push(format!("property {key} is set by Millrace itself"));
         } else if key == "enable.ssl.certificate.verification" && value != "true" {
             mistakes.push(format!("property {key}: certificates are always verified"));
         } else if key == "ssl.endpoint.identification.algorithm" && value != "https" {
             mistakes.push(format!("property {key}: the names in certificates are always verified"));
+        } else if key == "socket.timeout.ms" && too_long(value) {
+            // librdkafka makes no producer of transactions then.
+            mistakes.push(format!("property {key}: it must not be longer than the transaction timeout, {longest:?}"));
         } else if ClientConfig::new().set(key, value).create_native_config().is_err() {
             mistakes.push(format!("property {key}: librdkafka does not know it, or not this value of it"));
         }

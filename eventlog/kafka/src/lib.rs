@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use millrace_eventlog::{
     AppendError, Appended, Chunk, Consumer, Extent, Log, NewRecord, Offset, Partition, ReadError, Topic,
 };
+use tokio::sync::oneshot;
 
 mod append;
 mod check;
@@ -50,6 +51,7 @@ pub use options::{OpenError, Options};
 
 use append::Appender;
 use cluster::Cluster;
+use limits::CLOSE_TIMEOUT;
 use member::Members;
 use pool::Pool;
 use reader::Place;
@@ -80,24 +82,35 @@ pub(crate) struct Shared {
 }
 
 impl KafkaLog {
-    /// What is wrong now, if anything: no broker answers, appends fail, a member cannot join.
+    /// What is wrong now, if anything: no broker answers, appends fail, a member cannot join, the outcome of a commit is not
+    /// known.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.shared.troubles.now()
     }
 
-    /// Finishes, within a deadline, what was taken; members leave. Later calls are refused; doing it twice changes
-    /// nothing.
+    /// Finishes, within [`limits::CLOSE_TIMEOUT`], what was taken; members leave. What takes longer goes on by itself. Later
+    /// calls are refused; doing it twice changes nothing.
     pub async fn close(&self) {
         self.shared.members.close();
         let shared = Arc::clone(&self.shared);
+        let (done, closed) = oneshot::channel();
         let closing = move || {
             shared.appender.close();
             shared.members.join_all();
             shared.readers.shrink(true);
+            drop(shared);
+            // Whoever waited for it may be gone.
+            let _ = done.send(());
         };
-        if tokio::task::spawn_blocking(closing).await.is_err() {
-            tracing::error!("closing the log on Kafka was interrupted");
+        // No thread of the runtime: that would wait for it at its end, without a bound.
+        if let Err(error) = std::thread::Builder::new().name("kafka-closing".into()).spawn(closing) {
+            tracing::error!(%error, "closing the log on Kafka took a thread that could not be started");
+        }
+        match tokio::time::timeout(CLOSE_TIMEOUT, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("closing the log on Kafka was interrupted"),
+            Err(_) => tracing::warn!("not everything of the log on Kafka was closed in time"),
         }
         self.keeper.stop();
     }

@@ -30,6 +30,9 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long one blocking call of a transaction waits before it is made again.
 pub const TRANSACTION_CALL: Duration = Duration::from_secs(5);
 
+/// After this long without an answer a call of a transaction is given up, and its client with it: librdkafka may never answer.
+pub const TRANSACTION_CALL_LOST: Duration = Duration::from_secs(10);
+
 /// How long a commit waits until its outputs can be read (its markers are written just after Kafka has answered).
 pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,16 @@ pub const HELD_AFTER: Duration = Duration::from_secs(2);
 /// How long one request for metadata or positions may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a member waits for one answer about its partitions. There is none while a partition has no leader, or a transaction
+/// with its position is not decided, and the others must not wait for that.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The pause before a question that kept a member from polling, and was not answered, is asked again.
+pub const QUESTION_PAUSE: Duration = Duration::from_secs(1);
+
+/// Positions that a member asks for at once where they are not answered together.
+pub const POSITIONS_AT_ONCE: usize = 16;
+
 /// How long opening waits for a broker.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -118,8 +131,9 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// An append that failed this long ago is no trouble any more if the brokers answer.
 pub const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 
-/// How long closing waits for what is in flight.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long closing waits for what is in flight, and for members to leave. A process that stops keeps so much of its
+/// deadline for it, but no more than half.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest name of an instance, and the longest prefix.
 pub const NAME_BYTES_MAX: usize = 100;

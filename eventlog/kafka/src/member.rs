@@ -2,7 +2,7 @@
 //!
 //! Each member is a *seat* (`seat.rs`, `state.rs`): the place at which its owner, who holds the [`Consumer`] (`owner.rs`), and its worker, a
 //! thread with a Kafka consumer, tell each other things. The worker polls (`worker.rs`, `life.rs`), keeps the client where the owner wants it (`flows.rs`),
-//! answers rebalances (`rebalance.rs`), and watches that the topic is there and positions get on (`watch.rs`).
+//! answers rebalances (`rebalance.rs`), announces what is assigned (`announce.rs`), and watches that the topic is there and positions get on (`watch.rs`).
 //!
 //! Seats are numbered within a process and group. The number is part of the member's name, so that whoever sits down again
 //! has the name, and at once the partitions, of the one before.
@@ -17,6 +17,7 @@ use millrace_eventlog::{Appended, CommitError, Consumer, Delivery, Offset, Parti
 use crate::Shared;
 use crate::transact::{Failure, Job, Transactor, offsets};
 
+mod announce;
 mod flows;
 mod life;
 mod owner;
@@ -132,7 +133,11 @@ pub(crate) fn join(
     }
     drop(groups);
     let transactor = Transactor::new(shared.options.clone(), format!("{group}.{instance}"));
-    Ok(Member { shared: Arc::clone(shared), seat, group, number, transactor: Arc::new(transactor.into()) })
+    let transactor = Arc::new(tokio::sync::Mutex::new(transactor));
+    let prepared = Arc::clone(&transactor);
+    // Joining does not wait for it.
+    drop(tokio::spawn(async move { prepared.lock().await.prepare().await }));
+    Ok(Member { shared: Arc::clone(shared), seat, group, number, transactor })
 }
 
 fn closed() -> ReadError {
@@ -176,9 +181,10 @@ impl Consumer for Member {
         })?;
         let offsets = offsets(&self.seat.topic_name(&self.shared.options), &inputs);
         let offsets = offsets.map_err(|error| CommitError::Aborted(error.to_string()))?;
+        let topic = outputs.first().map(|(topic, _)| *topic);
         let outputs = outputs.into_iter();
         let outputs = outputs.map(|(topic, record)| (crate::topics::named(&self.shared.options, topic).into(), record));
-        let job = Job { outputs: outputs.collect(), offsets, permission };
+        let job = Job { outputs: outputs.collect(), topic, offsets, permission };
         let (shared, transactor) = (Arc::clone(&self.shared), Arc::clone(&self.transactor));
         // A task of its own: half a transaction must not be left open when whoever waits goes away.
         let working = tokio::spawn(async move { transactor.lock().await.commit(&shared, job).await });
@@ -190,6 +196,12 @@ impl Consumer for Member {
                 self.seat.restart(Restart::Lost("fenced"));
                 CommitError::Fenced { partitions, reason }
             }
+            Failure::Never(error) => {
+                let reason = error.to_string();
+                // The next delivery is this error: nobody goes on from here.
+                self.seat.fail(partitions.first().copied().unwrap_or_default(), error);
+                CommitError::Aborted(reason)
+            }
         })
     }
 }
@@ -197,5 +209,66 @@ impl Consumer for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.shared.members.stand_up(&self.group, self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use millrace_eventlog::NewRecord;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::append::Appender;
+    use crate::cluster::Cluster;
+    use crate::options::Options;
+    use crate::pool::Pool;
+    use crate::trouble::Troubles;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn shared(options: Options) -> Arc<Shared> {
+        let troubles = Arc::new(Troubles::default());
+        Arc::new(Shared {
+            appender: Appender::new(options.clone(), Arc::clone(&troubles)).unwrap(),
+            readers: Arc::new(Pool::new(options.clone())),
+            members: Members::default(),
+            cluster: Cluster::new(&options).unwrap(),
+            troubles,
+            options,
+        })
+    }
+
+    /// A real broker does not lose its answers on request.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_whose_outcome_is_not_known_is_a_trouble_until_it_is() {
+        let cluster = MockCluster::new(1).unwrap();
+        for topic in ["input", "output"] {
+            cluster.create_topic(topic, 1, 1).unwrap();
+        }
+        let shared = shared(Options::new(cluster.bootstrap_servers(), "tester"));
+        let mut member = join(&shared, "group", Topic("input"), "input".into(), 1).unwrap();
+        // Neither the commit is answered nor, three times, where the output's partition ends.
+        cluster.request_errors(RDKafkaApiKey::EndTxn, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::ListOffsets, &[refused; 6]);
+        let output = NewRecord { partition: 0, version: 1, key: "key".into(), value: "value".into() };
+        let transaction = Transaction { outputs: vec![(Topic("output"), output)], inputs: Vec::new() };
+        let in_doubt = || shared.troubles.now().is_some_and(|trouble| trouble.contains("commit of group.tester-0"));
+
+        let committing = tokio::spawn(async move { member.commit(transaction).await });
+        let doubted = async {
+            while !in_doubt() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, doubted).await.expect("readiness says so");
+        let committed = tokio::time::timeout(DEADLINE, committing).await.expect("it is decided").unwrap();
+
+        assert_eq!(committed.unwrap()[0].offset, 0);
+        assert!(!in_doubt(), "{:?}", shared.troubles.now());
+        shared.members.close();
     }
 }

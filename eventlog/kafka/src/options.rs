@@ -79,7 +79,7 @@ impl Options {
                 mistakes.push(format!("{name}: {time:?} is not between 1 s and 60 s"));
             }
         }
-        mistakes.extend(config::property_mistakes(&self.properties));
+        mistakes.extend(config::property_mistakes(self));
         mistakes
     }
 }
@@ -173,6 +173,7 @@ mod tests {
             ("sasl.password", "secret"),
             ("enable.ssl.certificate.verification", "true"),
             ("ssl.endpoint.identification.algorithm", "https"),
+            ("socket.timeout.ms", "15000"),
         ] {
             options.properties.insert(key.into(), value.into());
         }
@@ -191,6 +192,11 @@ mod tests {
             ("enable.ssl.certificate.verification", "false"),
             ("ssl.endpoint.identification.algorithm", "none"),
             ("plugin.library.paths", "library"),
+            ("delivery.report.only.error", "true"),
+            ("client.rack", "rack"),
+            ("api.version.request", "false"),
+            ("queuing.strategy", "lifo"),
+            ("socket.timeout.ms", "60000"),
             ("no.such.property", "1"),
             ("socket.timeout.ms", "soon"),
         ] {

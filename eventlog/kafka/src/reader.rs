@@ -1,9 +1,10 @@
 //! A client that reads one partition after the other, from positions it is told.
 //!
 //! How it knows that there is nothing more: whoever asks it has just learnt the *stable end*, the position up to which a
-//! reader of committed records may go. Below that there is either a record, or only markers and aborted records. The latter is believed
-//! only of a `PartitionEOF` that came after the client was assigned anew: an older one may have been waiting since before
-//! the end was learnt.
+//! reader of committed records may go. Below that there is either a record, or only markers and aborted records. The latter is
+//! believed of a second `PartitionEOF` only: at the first the leader is asked for its end once more, and the client assigned
+//! anew. An older one may have been waiting since before the end was learnt, and a leader that has just taken over may not know
+//! all of it yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use tokio::time::Instant;
 
 use crate::config;
 use crate::context::Quiet;
+use crate::limits::REQUEST_TIMEOUT;
 use crate::options::Options;
-use crate::record::{incoming, number, raw};
+use crate::record::{incoming, number, offset, raw};
 
 /// A partition by its name on the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +79,17 @@ impl Reader {
         patience: Duration,
     ) -> Result<Chunk, Fault> {
         let deadline = Instant::now() + patience;
-        let mut assigned_since = self.go_to(place, from)?;
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let nothing = || {
+            let (topic, partition) = (&place.topic, place.partition);
+            Fault::Failed(format!(
+                "{topic}/{partition}: nothing came from {from} on in {patience:?}, although the end is {stable_end}"
+            ))
+        };
+        self.go_to(place, from)?;
+        let (mut records, mut bytes, mut known_end) = (Vec::new(), 0, None);
         loop {
-            let wait = if records.is_empty() { deadline.duration_since(Instant::now()) } else { Duration::ZERO };
-            match self.next_event(wait)? {
+            let left = deadline.duration_since(Instant::now());
+            match self.next_event(if records.is_empty() { left } else { Duration::ZERO })? {
                 Polled::Record(record) => {
                     if !records.is_empty() && bytes + record.value.len() > max_bytes {
                         self.kept.push_front(record);
@@ -95,23 +103,18 @@ impl Reader {
                     }
                 }
                 Polled::End if !records.is_empty() => break,
-                // Only markers and aborted records lay before the end.
-                Polled::End if assigned_since => {
-                    self.next = self.next.max(stable_end);
-                    break;
-                }
-                Polled::End => {
-                    self.assign(place, self.next)?;
-                    assigned_since = true;
-                }
+                Polled::End => match known_end {
+                    // Only markers and aborted records lay before the end.
+                    Some(end) => {
+                        self.next = self.next.max(end);
+                        break;
+                    }
+                    None if left.is_zero() => return Err(nothing()),
+                    None => known_end = self.look_again(place, stable_end, deadline)?,
+                },
                 Polled::Nothing if !records.is_empty() => break,
-                Polled::Nothing if Instant::now() < deadline => {}
-                Polled::Nothing => {
-                    let (topic, partition) = (&place.topic, place.partition);
-                    return Err(Fault::Failed(format!(
-                        "{topic}/{partition}: nothing came from {from} on in {patience:?}, although the end is {stable_end}"
-                    )));
-                }
+                Polled::Nothing if left.is_zero() => return Err(nothing()),
+                Polled::Nothing => {}
             }
         }
         Ok(Chunk { records, next: self.next })
@@ -129,13 +132,21 @@ impl Reader {
         }
     }
 
-    /// Goes to a position; says whether that took an assignment.
-    fn go_to(&mut self, place: &Place, from: Offset) -> Result<bool, Fault> {
-        let assign = self.suits(place, from) < 2;
-        if assign {
+    /// Assigns the client anew, and says where the partition ends by the word of its leader, if that knows of all up to
+    /// `stable_end`.
+    fn look_again(&mut self, place: &Place, stable_end: Offset, deadline: Instant) -> Result<Option<Offset>, Fault> {
+        let patience = deadline.duration_since(Instant::now()).min(REQUEST_TIMEOUT);
+        let extent = self.consumer.fetch_watermarks(&place.topic, number(place.partition), patience);
+        self.assign(place, self.next)?;
+        // One that does not answer is asked at the next end.
+        Ok(extent.ok().map(|(_, end)| offset(end)).filter(|end| *end >= stable_end))
+    }
+
+    fn go_to(&mut self, place: &Place, from: Offset) -> Result<(), Fault> {
+        if self.suits(place, from) < 2 {
             self.assign(place, from)?;
         }
-        Ok(assign)
+        Ok(())
     }
 
     fn assign(&mut self, place: &Place, from: Offset) -> Result<(), Fault> {
@@ -186,4 +197,32 @@ fn is_passing(error: &KafkaError) -> bool {
 
 fn failed(error: KafkaError) -> Fault {
     Fault::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_eventlog::NewRecord;
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::append::Appender;
+    use crate::limits::READ_TIMEOUT;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_of_a_leader_that_does_not_know_all_records_yet_is_not_believed() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("topic", 1, 1).unwrap();
+        let options = Options::new(cluster.bootstrap_servers(), "tester");
+        let mut reader = Reader::new(&options).unwrap();
+        let place = Place { topic: "topic".into(), partition: 0 };
+
+        // The leader before said that there is one record.
+        let read = reader.read(&place, 0, 1, usize::MAX, Duration::from_secs(2));
+
+        assert!(matches!(read, Err(Fault::Failed(_))), "skipped: {read:?}");
+        let record = NewRecord { partition: 0, version: 1, key: "key".into(), value: "late".into() };
+        Appender::new(options, Arc::default()).unwrap().append("topic", vec![record]).await.unwrap();
+        let read = reader.read(&place, 0, 1, usize::MAX, READ_TIMEOUT).unwrap();
+        assert_eq!((read.records.len(), read.next), (1, 1));
+    }
 }

@@ -6,8 +6,9 @@
 //! is looked for where it would be. So the answer is never a guess.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_eventlog::{Appended, Committed, NewRecord, Offset, Partition};
+use millrace_eventlog::{Appended, Committed, NewRecord, Offset, Partition, ReadError, Topic};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -16,11 +17,13 @@ use tokio::time::Instant;
 use crate::append::place;
 use crate::context::Quiet;
 use crate::limits::{
-    OUTCOME_PAUSE, READ_TIMEOUT, RECORD_BYTES_MAX, RETRY_PAUSE, TRANSACTION_CALL, VISIBLE_PATIENCE, VISIBLE_PAUSE,
+    OUTCOME_PAUSE, READ_TIMEOUT, RECORD_BYTES_MAX, RETRY_PAUSE, TRANSACTION_CALL, TRANSACTION_CALL_LOST,
+    VISIBLE_PATIENCE, VISIBLE_PAUSE,
 };
 use crate::member::Permission;
 use crate::options::Options;
 use crate::reader::Place;
+use crate::reading::extent;
 use crate::record::{number, outgoing, raw};
 use crate::verdict::{Verdict, fences, verdict};
 use crate::{Shared, config, metrics};
@@ -29,6 +32,8 @@ use crate::{Shared, config, metrics};
 pub(crate) struct Job {
     /// Each record with the name of its topic.
     pub(crate) outputs: Vec<(Arc<str>, NewRecord)>,
+    /// The topic of the first, as callers know it.
+    pub(crate) topic: Option<Topic>,
     pub(crate) offsets: TopicPartitionList,
     pub(crate) permission: Permission,
 }
@@ -40,6 +45,8 @@ pub(crate) enum Failure {
     Aborted(String),
     /// The member, or its producer, has been replaced by another.
     Fenced(String),
+    /// Whether it is committed will never be known: where that would be seen is gone. A hard stop.
+    Never(ReadError),
 }
 
 /// The producer of one member's transactions.
@@ -57,6 +64,14 @@ enum Ending {
     Perhaps { reason: String, appended: Vec<Appended> },
 }
 
+/// Why the outcome of a commit is not known.
+enum Unsettled {
+    /// It may be later.
+    Later(String),
+    /// It never will be.
+    Never(ReadError),
+}
+
 /// Input positions as Kafka takes them.
 pub(crate) fn offsets(name: &str, inputs: &[(Partition, Committed)]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(inputs.len());
@@ -71,6 +86,14 @@ pub(crate) fn offsets(name: &str, inputs: &[(Partition, Committed)]) -> KafkaRes
 impl Transactor {
     pub(crate) fn new(options: Options, id: String) -> Self {
         Self { options, id, producer: None }
+    }
+
+    /// Makes the producer before it is needed, which ends what a process of this name has left open. Where that does not succeed
+    /// now, the first commit tries again.
+    pub(crate) async fn prepare(&mut self) {
+        if let Err(Ending::Not(failure)) = self.ready(TRANSACTION_CALL).await {
+            tracing::info!(id = self.id, ?failure, "the producer of transactions cannot be made yet");
+        }
     }
 
     /// Commits, and gives the outputs' places in their order.
@@ -90,7 +113,7 @@ impl Transactor {
         }
         let name = match &outcome {
             Ok(_) => "committed",
-            Err(Failure::Aborted(_)) => "aborted",
+            Err(Failure::Aborted(_) | Failure::Never(_)) => "aborted",
             Err(Failure::Fenced(_)) => "fenced",
         };
         ::metrics::counter!(metrics::TRANSACTIONS, "outcome" => name).increment(1);
@@ -98,7 +121,7 @@ impl Transactor {
     }
 
     async fn attempt(&mut self, job: &Job) -> Result<Vec<Appended>, Ending> {
-        let producer = self.ready().await?;
+        let producer = self.ready(self.options.transaction_timeout).await?;
         self.call(&producer, |producer| producer.begin_transaction()).await?;
         let appended = match deliver(&producer, &job.outputs).await {
             Ok(appended) => appended,
@@ -148,14 +171,14 @@ impl Transactor {
     }
 
     /// The producer, ready for a transaction. Making it ends whatever was open under its name.
-    async fn ready(&mut self) -> Result<FutureProducer<Quiet>, Ending> {
+    async fn ready(&mut self, patience: Duration) -> Result<FutureProducer<Quiet>, Ending> {
         if let Some(producer) = &self.producer {
             return Ok(producer.clone());
         }
         let aborted = |error: KafkaError| Ending::Not(Failure::Aborted(format!("no transaction can begin: {error}")));
         let config = config::transactions(&self.options, &self.id);
         let producer: FutureProducer<Quiet> = config.create_with_context(Quiet).map_err(aborted)?;
-        let deadline = Instant::now() + self.options.transaction_timeout;
+        let deadline = Instant::now() + patience;
         loop {
             match blocking(&producer, |producer| producer.init_transactions(TRANSACTION_CALL)).await {
                 Ok(()) => break,
@@ -203,36 +226,51 @@ impl Transactor {
         reason: String,
         appended: Vec<Appended>,
     ) -> Result<Vec<Appended>, Failure> {
-        loop {
+        let trouble = format!("commit of {}", self.id);
+        shared.troubles.begin(&trouble, format!("its outcome is not known: {reason}"));
+        let outcome = loop {
             match self.look(shared, job, &appended).await {
-                Ok(true) => return Ok(appended),
-                Ok(false) => return Err(Failure::Fenced(reason)),
-                Err(error) => {
-                    tracing::warn!(id = self.id, reason, error, "the outcome of a commit is not known yet");
+                Ok(true) => break Ok(appended),
+                Ok(false) => break Err(Failure::Fenced(reason)),
+                Err(Unsettled::Never(error)) => break Err(Failure::Never(error)),
+                Err(Unsettled::Later(now)) => {
+                    shared.troubles.begin(&trouble, format!("its outcome is not known: {reason}; {now}"));
                     tokio::time::sleep(OUTCOME_PAUSE).await;
                 }
             }
-        }
+        };
+        shared.troubles.end(&trouble);
+        outcome
     }
 
-    async fn look(&mut self, shared: &Shared, job: &Job, appended: &[Appended]) -> Result<bool, String> {
-        if let Err(Ending::Not(Failure::Aborted(reason) | Failure::Fenced(reason))) = self.ready().await {
-            return Err(reason);
+    async fn look(&mut self, shared: &Shared, job: &Job, appended: &[Appended]) -> Result<bool, Unsettled> {
+        let ready = self.ready(self.options.transaction_timeout).await;
+        if let Err(Ending::Not(Failure::Aborted(reason) | Failure::Fenced(reason))) = ready {
+            return Err(Unsettled::Later(reason));
         }
-        let (Some((name, _)), Some(first)) = (job.outputs.first(), appended.first()) else { return Ok(false) };
+        let (Some(topic), Some((name, _)), Some(first)) = (job.topic, job.outputs.first(), appended.first()) else {
+            return Ok(false);
+        };
         let (place, at) = (Place { topic: Arc::clone(name), partition: first.partition }, first.offset);
-        let asked = place.clone();
-        let ends =
-            shared.cluster.ask(move |cluster| cluster.ends(&[asked])).await.map_err(|error| error.to_string())?;
-        let end = ends.first().copied().unwrap_or_default();
+        let end = match extent(shared, topic, place.clone()).await {
+            Ok(extent) if at < extent.start => {
+                let (partition, start) = (place.partition, extent.start);
+                return Err(Unsettled::Never(ReadError::Truncated { topic, partition, from: at, start }));
+            }
+            Ok(extent) => extent.end,
+            Err(ReadError::Unavailable(reason)) => return Err(Unsettled::Later(reason)),
+            Err(gone) => return Err(Unsettled::Never(gone)),
+        };
         if end <= at {
-            return Err(format!("{}/{} is readable up to {end} only", place.topic, place.partition));
+            let reason = format!("{}/{} is readable up to {end} only", place.topic, place.partition);
+            return Err(Unsettled::Later(reason));
         }
         let reading = {
             let place = place.clone();
             move |reader: &mut crate::reader::Reader| reader.read(&place, at, end, 1, READ_TIMEOUT)
         };
-        let chunk = shared.readers.with_reader(&place, at, reading).await.map_err(|fault| format!("{fault:?}"))?;
+        let chunk = shared.readers.with_reader(&place, at, reading).await;
+        let chunk = chunk.map_err(|fault| Unsettled::Later(format!("{fault:?}")))?;
         Ok(chunk.records.first().is_some_and(|record| record.offset == at))
     }
 }
@@ -302,7 +340,15 @@ async fn blocking(
     call: impl FnOnce(&FutureProducer<Quiet>) -> KafkaResult<()> + Send + 'static,
 ) -> KafkaResult<()> {
     let producer = producer.clone();
-    tokio::task::spawn_blocking(move || call(&producer)).await.unwrap_or(Err(KafkaError::Canceled))
+    let calling = tokio::task::spawn_blocking(move || call(&producer));
+    match tokio::time::timeout(TRANSACTION_CALL_LOST, calling).await {
+        Ok(answer) => answer.unwrap_or(Err(KafkaError::Canceled)),
+        // librdkafka forgets to answer where a coordinator goes away under the call. Its thread and the client stay behind.
+        Err(_) => {
+            tracing::warn!(after = ?TRANSACTION_CALL_LOST, "a call of a transaction is never answered");
+            Err(KafkaError::Canceled)
+        }
+    }
 }
 
 /// Letting go of a producer blocks.

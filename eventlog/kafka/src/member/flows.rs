@@ -10,7 +10,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::time::Instant;
 
 use super::seat::{Client, Seat};
-use crate::limits::{REGRESSED_AFTER, REQUEST_TIMEOUT};
+use crate::limits::{QUESTION_PAUSE, QUESTION_TIMEOUT, REGRESSED_AFTER};
 use crate::record::{number, offset, raw};
 
 /// What the client reads of one partition.
@@ -30,6 +30,8 @@ pub(super) struct Flows {
     flows: BTreeMap<Partition, Flow>,
     /// Positions that lie beyond the end, since when: a broker that has just taken over may not know better.
     beyond: BTreeMap<Partition, Instant>,
+    /// Partitions the client could not be brought to, and when.
+    failed: BTreeMap<Partition, Instant>,
     /// The client is stopped as a whole: the owner makes no room.
     held: bool,
 }
@@ -45,7 +47,8 @@ struct Wanted {
 
 impl Flows {
     pub(super) fn new(seat: Arc<Seat>, name: Arc<str>) -> Self {
-        Self { seat, name, flows: BTreeMap::new(), beyond: BTreeMap::new(), held: false }
+        let (flows, beyond, failed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { seat, name, flows, beyond, failed, held: false }
     }
 
     /// The flow a record or an end belongs to, unless nobody waits for it.
@@ -64,20 +67,28 @@ impl Flows {
         self.held = held;
     }
 
-    /// Brings the client to where it is wanted. What does not succeed is tried again the next time.
+    /// Brings the client to where it is wanted. What does not succeed is tried again after a pause, and after all else.
     pub(super) fn steer(&mut self, client: &Client) {
-        let wanted = self.wanted();
+        let mut wanted = self.wanted();
         self.flows.retain(|partition, flow| {
             wanted.iter().any(|wanted| wanted.partition == *partition && wanted.number == flow.number)
         });
         self.beyond.retain(|partition, _| wanted.iter().any(|wanted| wanted.partition == *partition));
+        self.failed.retain(|partition, _| wanted.iter().any(|wanted| wanted.partition == *partition));
+        let lately = self.failed.values().max().is_some_and(|failed| failed.elapsed() < QUESTION_PAUSE);
+        wanted.sort_by_key(|wanted| self.failed.get(&wanted.partition).copied());
         for wanted in wanted {
             let partition = wanted.partition;
+            if lately && self.failed.contains_key(&partition) {
+                return;
+            }
             if let Err(error) = self.steer_one(client, wanted) {
                 tracing::warn!(topic = %self.seat.topic, partition, %error, "a position could not be taken, trying again");
+                self.failed.insert(partition, Instant::now());
                 // The others would wait as long for the same brokers, while nothing is polled.
                 return;
             }
+            self.failed.remove(&partition);
         }
     }
 
@@ -124,7 +135,7 @@ impl Flows {
         if self.seat.lock().reading.contains(&partition) {
             // Nothing fetched before is given out after a seek.
             if client.resume(&list(&self.name, partition)).is_ok()
-                && client.seek(&self.name, number(partition), at, REQUEST_TIMEOUT).is_ok()
+                && client.seek(&self.name, number(partition), at, QUESTION_TIMEOUT).is_ok()
             {
                 return Ok(());
             }
@@ -141,7 +152,7 @@ impl Flows {
 
     /// Whether a position is not in the log; the owner is told, at once or after a while.
     fn is_outside(&mut self, client: &Client, partition: Partition, from: Offset) -> KafkaResult<bool> {
-        let (start, end) = client.fetch_watermarks(&self.name, number(partition), REQUEST_TIMEOUT)?;
+        let (start, end) = client.fetch_watermarks(&self.name, number(partition), QUESTION_TIMEOUT)?;
         let (topic, start, end) = (self.seat.topic, offset(start), offset(end));
         if from < start {
             self.seat.fail(partition, ReadError::Truncated { topic, partition, from, start });

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use millrace_eventlog::{Committed, Partition, Record};
+use millrace_eventlog::{Partition, Record};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::time::Instant;
 
+use super::announce::Announcer;
 use super::flows::Flows;
 use super::seat::{Client, Seat};
 use super::watch::Watch;
 use super::worker::{Ended, Worker};
-use crate::limits::{DELIVERY_BYTES, HELD_AFTER, POLL, POLL_RECORDS_MAX, REQUEST_TIMEOUT, WATCH_EVERY};
-use crate::record::{incoming, number, offset};
+use crate::limits::{DELIVERY_BYTES, HELD_AFTER, POLL, POLL_RECORDS_MAX, WATCH_EVERY};
+use crate::record::{incoming, offset};
 
 /// One consumer's life.
 pub(super) struct Life<'a> {
@@ -39,6 +40,20 @@ impl<'a> Life<'a> {
     }
 
     pub(super) fn live(mut self) -> Ended {
+        let client = Arc::clone(&self.client);
+        let announcer = Announcer::new(self.worker, &client);
+        thread::scope(|scope| {
+            let announcing = thread::Builder::new().name("kafka-positions".into());
+            if let Err(error) = announcing.spawn_scoped(scope, || announcer.run()) {
+                return Ended::Failed(KafkaError::ClientCreation(format!("a thread could not be started: {error}")));
+            }
+            let ended = self.poll();
+            announcer.end();
+            ended
+        })
+    }
+
+    fn poll(&mut self) -> Ended {
         let seat = Arc::clone(&self.worker.seat);
         loop {
             if seat.is_over() {
@@ -47,7 +62,6 @@ impl<'a> Life<'a> {
             if let Some(restart) = seat.take_restart() {
                 return Ended::Restart(restart);
             }
-            self.announce();
             self.make_way();
             self.flows.steer(&self.client);
             if let Err(ended) = self.gather() {
@@ -60,41 +74,6 @@ impl<'a> Life<'a> {
             if let Some(partition) = self.watch.look(&self.worker.shared, &self.flows) {
                 return Ended::Stalled(partition);
             }
-        }
-    }
-
-    /// Tells the owner of newly assigned partitions, once their committed positions are known. Those of a transaction that is
-    /// not decided yet are waited for.
-    fn announce(&self) {
-        let seat = &self.worker.seat;
-        let partitions: Vec<_> = seat.lock().unannounced.iter().copied().collect();
-        if partitions.is_empty() {
-            return;
-        }
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in &partitions {
-            list.add_partition(&self.worker.name, number(*partition));
-        }
-        let answers = match self.client.committed_offsets(list, REQUEST_TIMEOUT) {
-            Ok(answers) => answers,
-            Err(error) => {
-                tracing::warn!(%error, group = self.worker.group, "the group's positions cannot be read, trying again");
-                return;
-            }
-        };
-        for answer in answers.elements() {
-            let Ok(partition) = Partition::try_from(answer.partition()) else { continue };
-            if let Err(error) = answer.error() {
-                tracing::warn!(%error, partition, "the group's position cannot be read, trying again");
-                continue;
-            }
-            let committed = match answer.offset() {
-                rdkafka::Offset::Offset(next) => {
-                    Some(Committed { next: offset(next), metadata: answer.metadata().to_owned() })
-                }
-                _ => None,
-            };
-            seat.announce(partition, committed);
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::rebalance::Rebalances;
-use super::state::{News, Queued, Slot, State};
+use super::state::{Newcomer, News, Queued, Slot, State};
 use crate::limits::{QUEUED_BYTES_MAX, REVOKED_PATIENCE};
 use crate::options::Options;
 
@@ -27,6 +27,8 @@ pub(crate) struct Seat {
     pub(super) told: Notify,
     /// Wakes the worker.
     pub(super) changed: Condvar,
+    /// Wakes whoever asks for the positions of newcomers.
+    pub(super) assigned: Condvar,
 }
 
 /// Why a member's consumer is made anew, and what its owner is told.
@@ -40,7 +42,8 @@ pub(crate) enum Restart {
 
 impl Seat {
     pub(super) fn new(topic: Topic, partitions: u32) -> Self {
-        Self { topic, partitions, state: Mutex::default(), told: Notify::new(), changed: Condvar::new() }
+        let (changed, assigned) = (Condvar::new(), Condvar::new());
+        Self { topic, partitions, state: Mutex::default(), told: Notify::new(), changed, assigned }
     }
 
     pub(super) fn topic_name(&self, options: &Options) -> String {
@@ -113,13 +116,26 @@ impl Seat {
             state.slots.insert(*partition, slot);
             state.unannounced.insert(*partition);
         }
+        drop(state);
+        self.assigned.notify_one();
+    }
+
+    /// The partitions the owner has not been told of. Waits a while for some.
+    pub(super) fn newcomers(&self, at_most: Duration) -> Vec<Newcomer> {
+        let mut state = self.lock();
+        if state.unannounced.is_empty() {
+            state = self.assigned.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.newcomers()
     }
 
     /// The owner may be told of an assigned partition: its committed position is known.
-    pub(super) fn announce(&self, partition: Partition, committed: Option<Committed>) {
+    pub(super) fn announce(&self, newcomer: Newcomer, committed: Option<Committed>) {
+        let Newcomer { partition, number } = newcomer;
         let mut state = self.lock();
-        let Some(slot) = state.slots.get(&partition) else { return };
-        let number = slot.number;
+        if state.slots.get(&partition).is_none_or(|slot| slot.number != number) {
+            return;
+        }
         if state.unannounced.remove(&partition) {
             state.news.push_back(News::Assigned { partition, number, committed });
             drop(state);

@@ -47,6 +47,14 @@ pub(super) struct Slot {
     pub(super) queue: VecDeque<Queued>,
 }
 
+/// An assigned partition the owner has not been told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Newcomer {
+    pub(super) partition: Partition,
+    /// The number of the assignment.
+    pub(super) number: u64,
+}
+
 pub(super) enum Queued {
     Records { records: Vec<Record>, next: Offset, bytes: usize },
     End { next: Offset },
@@ -60,6 +68,12 @@ pub(super) enum News {
 }
 
 impl State {
+    pub(super) fn newcomers(&self) -> Vec<Newcomer> {
+        let newcomer =
+            |partition: &Partition| Some(Newcomer { partition: *partition, number: self.slots.get(partition)?.number });
+        self.unannounced.iter().filter_map(newcomer).collect()
+    }
+
     pub(super) fn tell(&mut self, news: News) -> Delivery {
         match news {
             News::Assigned { partition, number, committed } => {
@@ -176,10 +190,17 @@ mod tests {
     fn seated() -> Arc<Seat> {
         let seat = Arc::new(Seat::new(Topic("topic"), 1));
         seat.assign(&[0]);
-        seat.announce(0, None);
+        announce(&seat);
         assert!(matches!(told(&seat), Some(Delivery::Assigned { partition: 0, .. })));
         seat.start(0, 0);
         seat
+    }
+
+    /// Announces what is assigned.
+    fn announce(seat: &Seat) {
+        for newcomer in seat.newcomers(Duration::ZERO) {
+            seat.announce(newcomer, None);
+        }
     }
 
     fn told(seat: &Seat) -> Option<Delivery> {
@@ -240,7 +261,7 @@ mod tests {
         assert!(!seat.lock().owns(0), "whether it has heard of it or not");
         // Assigned anew before it has heard: it knows the old assignment, not this one.
         seat.assign(&[0]);
-        seat.announce(0, None);
+        announce(&seat);
         assert!(!seat.lock().owns(0));
         assert!(matches!(told(&seat), Some(Delivery::Lost { partition: 0 })));
         assert!(matches!(told(&seat), Some(Delivery::Assigned { partition: 0, .. })));
@@ -251,9 +272,24 @@ mod tests {
     fn what_the_owner_was_never_told_of_goes_without_a_word() {
         let seat = Arc::new(Seat::new(Topic("topic"), 1));
         seat.assign(&[0]);
-        seat.announce(0, None);
+        announce(&seat);
         seat.revoke(&[0]);
         assert!(told(&seat).is_none());
+    }
+
+    #[test]
+    fn a_position_that_was_asked_for_an_earlier_assignment_is_not_told() {
+        let seat = Arc::new(Seat::new(Topic("topic"), 1));
+        seat.assign(&[0]);
+        let asked = seat.newcomers(Duration::ZERO);
+        seat.lose(&[0]);
+        seat.assign(&[0]);
+        for newcomer in asked {
+            seat.announce(newcomer, None);
+        }
+        assert!(told(&seat).is_none(), "somebody else may have committed since");
+        announce(&seat);
+        assert!(matches!(told(&seat), Some(Delivery::Assigned { partition: 0, .. })));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::flows::Flows;
 use super::seat::Seat;
 use crate::Shared;
 use crate::cluster::Unanswered;
-use crate::limits::{DELETED_AFTER, STALLED_AFTER, WATCH_EVERY};
+use crate::limits::{DELETED_AFTER, QUESTION_TIMEOUT, STALLED_AFTER, WATCH_EVERY};
 use crate::reader::Place;
 use crate::reading::deleted;
 
@@ -67,16 +67,19 @@ impl Watch {
             return None;
         }
         self.looked = Instant::now();
-        let positions = flows.positions();
+        let mut positions = flows.positions();
         self.reached.extend(positions.iter().copied());
-        if self.is_gone(shared) || positions.is_empty() {
+        // Asked for its end, one without a leader would keep all waiting, and the client unpolled.
+        let leaderless = self.leaderless(shared)?;
+        positions.retain(|(partition, _)| !leaderless.contains(partition));
+        if positions.is_empty() {
             return None;
         }
         let places: Vec<_> = positions
             .iter()
             .map(|(partition, _)| Place { topic: Arc::clone(&self.name), partition: *partition })
             .collect();
-        let ends = shared.cluster.ends(&places).ok()?;
+        let ends = shared.cluster.ends_within(&places, QUESTION_TIMEOUT).ok()?;
         let mut stalled = None;
         let mut marks = BTreeMap::new();
         for ((partition, position), end) in positions.into_iter().zip(ends) {
@@ -103,16 +106,16 @@ impl Watch {
         }
     }
 
-    /// Whether the topic is gone. The owner is told once it has been so for a while.
-    fn is_gone(&mut self, shared: &Shared) -> bool {
-        match shared.cluster.partitions(&self.name) {
-            Ok(partitions) if partitions == self.seat.partitions => {
+    /// The partitions of the topic that have no leader, if it is there. Once it has been gone for a while the owner is told.
+    fn leaderless(&mut self, shared: &Shared) -> Option<Vec<Partition>> {
+        match shared.cluster.layout(&self.name, QUESTION_TIMEOUT) {
+            Ok(layout) if layout.partitions == self.seat.partitions => {
                 self.gone = None;
-                return false;
+                return Some(layout.leaderless);
             }
             Ok(_) | Err(Unanswered::UnknownTopic) => {}
             // No broker answers: that is another trouble.
-            Err(Unanswered::Failed(_)) => return false,
+            Err(Unanswered::Failed(_)) => return None,
         }
         let since = *self.gone.get_or_insert_with(Instant::now);
         if since.elapsed() >= DELETED_AFTER {
@@ -121,7 +124,7 @@ impl Watch {
             let (partition, position) = reached.unwrap_or_default();
             self.seat.fail(partition, deleted(self.seat.topic, partition, position));
         }
-        true
+        None
     }
 }
 

@@ -104,7 +104,7 @@ impl Worker {
         format!("member {} of {}", self.instance, self.group)
     }
 
-    fn wait(&self, pause: Duration) {
+    pub(super) fn wait(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while Instant::now() < until && !self.seat.is_over() {
             self.seat.pause_worker(RETRY_PAUSE);

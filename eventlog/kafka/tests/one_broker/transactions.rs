@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_eventlog::{CommitError, Committed, Consumer, Delivery, Log, NewRecord, Transaction};
-use millrace_eventlog_kafka::KafkaLog;
+use millrace_eventlog_kafka::limits::REQUEST_TIMEOUT;
+use millrace_eventlog_kafka::{KafkaLog, Options};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{FutureProducer, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use crate::support::{self, INPUT, OUTPUT, begin, blocking, client};
+use crate::support::{self, DEADLINE, INPUT, OUTPUT, begin, blocking, client, named};
 
 fn output(text: &str) -> (millrace_eventlog::Topic, NewRecord) {
     (OUTPUT, NewRecord { partition: 0, version: 1, key: "k".into(), value: text.to_owned().into() })
@@ -73,6 +76,60 @@ pub(crate) async fn a_transaction_nobody_ends_is_over_in_the_end(bootstrap: Stri
     // Woken by the broker's ending it, past its timeout.
     support::within(log.grown(OUTPUT, 0, extent.end, support::DEADLINE * 2)).await;
     assert_eq!(texts(&log).await, ["after"]);
+}
+
+/// A process that died in a transaction, with the group's position in `INPUT/0` in it. The broker ends it after all tests.
+async fn died(options: &Options, id: &str) -> FutureProducer {
+    let mut config = client(options);
+    config.set("transactional.id", id).set("transaction.timeout.ms", "120000");
+    let dead: FutureProducer = config.create().unwrap();
+    blocking(&dead, |dead| dead.init_transactions(DEADLINE).unwrap()).await;
+    begin(options, &dead, &[output("dead")]).await;
+    let mut config = client(options);
+    config.set("group.id", format!("{}group", options.prefix));
+    let group: BaseConsumer = config.create().unwrap();
+    let metadata = group.group_metadata().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&named(options, INPUT), 0, rdkafka::Offset::Offset(7)).unwrap();
+    blocking(&dead, move |dead| dead.send_offsets_to_transaction(&offsets, &metadata, DEADLINE).unwrap()).await;
+    dead
+}
+
+pub(crate) async fn an_undecided_transaction_keeps_nobody_else_waiting(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let dead = died(&options, &format!("{}dead", options.prefix)).await;
+    let mut member = log.subscribe("group", INPUT).await.unwrap();
+    let mut assigned = Vec::new();
+    while assigned.len() < 3 {
+        if let Delivery::Assigned { partition, .. } = support::within(member.next()).await.unwrap() {
+            assigned.push(partition);
+            member.start(partition, 0);
+        }
+    }
+    assigned.sort_unstable();
+    assert_eq!(assigned, [1, 2, 3], "where 0 goes on is not decided");
+    let flowing = async {
+        for _ in 0..3 {
+            let record = NewRecord { partition: 1, ..output("flows").1 };
+            log.append(INPUT, vec![record]).await.unwrap();
+            while !matches!(member.next().await.unwrap(), Delivery::Records { .. }) {}
+        }
+    };
+    tokio::time::timeout(REQUEST_TIMEOUT * 2, flowing).await.expect("the others flow");
+    blocking(&dead, |dead| dead.abort_transaction(DEADLINE).unwrap()).await;
+    loop {
+        if let Delivery::Assigned { partition, committed } = support::within(member.next()).await.unwrap() {
+            assert_eq!((partition, committed), (0, None), "decided: nothing was committed");
+            return;
+        }
+    }
+}
+
+pub(crate) async fn a_member_that_joins_ends_what_its_name_left_open(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let _dead = died(&options, &format!("{}group.{}-0", options.prefix, options.instance)).await;
+    // It has all partitions without a commit of its own.
+    join(&log).await;
 }
 
 pub(crate) async fn a_producer_that_was_fenced_is_made_anew(bootstrap: String) {

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_eventlog::{AppendError, CommitError, Committed, Delivery, Log, NewRecord, Topic, Transaction};
+
+use millrace_eventlog_kafka::limits::CLOSE_TIMEOUT;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -96,5 +99,16 @@ async fn a_log_lives_through_the_loss_of_its_brokers() {
     for text in &acknowledged {
         assert_eq!(there.iter().filter(|there| *there == text).count().min(1), 1, "{text} was acknowledged");
     }
-    log.close().await;
+
+    // Nobody answers any more, and something is on its way.
+    for number in 1..=brokers.cluster.size() {
+        brokers.cluster.kill(number);
+    }
+    let late = {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.append(INPUT, vec![record(0, "late")]).await })
+    };
+    let closing = tokio::time::timeout(CLOSE_TIMEOUT + Duration::from_secs(1), log.close());
+    closing.await.expect("closing waits so long only");
+    late.await.unwrap().expect_err("nobody took it");
 }
