@@ -1,4 +1,5 @@
-//! Where a partition's next segment starts: our own record decides, never the group's offsets.
+//! Where a partition's next segment starts: our own record decides, never the group's offsets. Where the log contradicts it, that
+//! is a hard stop.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::records;
 use crate::seal::read_footer;
+use crate::witness::Witness;
 
 /// Finds beginnings; many at once, since a rebalance hands over many partitions.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ impl Beginnings {
     pub(crate) async fn of(&self, partition: Partition) -> Result<(Offset, i64), Error> {
         if let Some(key) = self.newest(partition).await? {
             let footer = read_footer(&self.bucket, &key).await?.ok_or_else(|| gone(&key))?;
+            Witness { log: self.log.as_ref(), health: &self.health, footer: &footer }.confirm().await?;
             return Ok((footer.end, footer.watermark_ms));
         }
         let extent = || self.log.extent(Topic(topics::ENRICHED), partition);

@@ -1,6 +1,7 @@
 //! Why the exporter ends.
 
 use millrace_eventlog::{Offset, Partition, ReadError};
+use millrace_schemas::topics::ENRICHED;
 
 /// Why the exporter ended. The store's failures are not among them: those are tried again until it is stopped.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,25 @@ pub enum Error {
         partition: Partition,
         /// The first offset that can be read.
         start: Offset,
+    },
+    /// The enriched partition does not hold what its newest segment was made from: outcomes would be in no segment.
+    #[error(
+        "{ENRICHED}/{partition} of log {log_id}: the newest segment ends at offset {end} with the watermark {watermark_ms}, but \
+         in the topic {}. It was made anew or is another log's, and what it holds before offset {end} is in no segment; nothing \
+         was sealed. Restore the topic; or begin a new log and let it take over this store: export.succeeds = \"{log_id}\"",
+        told(*found)
+    )]
+    OtherRecords {
+        /// Our log.
+        log_id: String,
+        /// The partition of the enriched topic.
+        partition: Partition,
+        /// Where its newest segment ends.
+        end: Offset,
+        /// That segment's watermark, ms.
+        watermark_ms: i64,
+        /// The last watermark record before `end`, if there is one: its offset and watermark, ms.
+        found: Option<(Offset, i64)>,
     },
     /// The store holds the export of another log, and nobody said that ours takes over.
     #[error(
@@ -118,6 +138,13 @@ pub enum Error {
     /// Rows cannot be made into a file.
     #[error("rows cannot be encoded: {0}")]
     Encode(String),
+}
+
+fn told(found: Option<(Offset, i64)>) -> String {
+    match found {
+        Some((offset, watermark_ms)) => format!("the last watermark before it, at offset {offset}, is {watermark_ms}"),
+        None => "no watermark comes before it".to_owned(),
+    }
 }
 
 impl From<parquet::errors::ParquetError> for Error {

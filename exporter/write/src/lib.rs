@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `sealing` | the walk of a record: consumer, `gather`, `rows`, `seal` |
 //! | `beginning` | where a partition's next segment starts |
+//! | `witness` | whether the log is the one the newest segment was made from |
 //! | `gather` | what is read and not sealed; when to seal it |
 //! | `rows`, `sort_key` | an outcome's rows, their order, what is counted |
 //! | `segment` | a segment's bytes |
@@ -68,6 +69,7 @@ mod slots;
 mod sort_key;
 mod succession;
 pub mod visible;
+mod witness;
 
 use std::sync::Arc;
 

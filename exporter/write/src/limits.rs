@@ -42,6 +42,12 @@ pub(crate) const BLOCK_BYTES: usize = 128 << 10;
 pub(crate) const FOOTER_GUESS_BYTES: u64 = 64 << 10;
 /// How many footers and published records are read at once at start.
 pub(crate) const READS_AT_ONCE: usize = 16;
+/// How many offsets before the newest segment's end the search for the watermark record there begins; doubled until it is found.
+pub(crate) const WITNESS_SEARCH_STEP: u64 = 64;
+/// What that search reads of the log at once, in bytes of values.
+pub(crate) const WITNESS_READ_BYTES: usize = 512 << 10;
+/// After so many bytes of values that search goes no further back. Several times what a transaction of the processor holds.
+pub(crate) const WITNESS_READ_BYTES_MAX: usize = 64 << 20;
 /// How many partitions' segments are listed at once at start.
 pub(crate) const LISTS_AT_ONCE: usize = 4;
 /// How much of a segment one read of a merge asks for at most.
