@@ -83,6 +83,20 @@ pub enum Contradiction {
         /// The first offset that is needed.
         needed: Offset,
     },
+    /// What was committed was put before what had been committed earlier.
+    #[error(
+        "{ENRICHED}/{partition} of log {log_id} put a record at offset {offset}, but has put one at {before} already: it was made anew"
+    )]
+    OutcomesAnew {
+        /// The log.
+        log_id: String,
+        /// The partition.
+        partition: Partition,
+        /// Where the record was put.
+        offset: Offset,
+        /// The latest offset before.
+        before: Offset,
+    },
     /// The raw partition is shorter than it was.
     #[error(
         "{RAW}/{partition} of log {log_id} ends at offset {end}, but was folded to {folded} once: the log lost records or \

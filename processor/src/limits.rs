@@ -15,8 +15,8 @@ pub const RECOVERY_READ_BYTES: usize = 4 << 20;
 pub const WATERMARK_SEARCH_STEP: u64 = 64;
 
 /// How often the last watermark record is awaited while something else remembers a later position. Longer, all in all, than a
-/// transaction of a dead process may stay open.
-pub const WATERMARK_READS_MAX: u32 = 200;
+/// transaction of a dead process may stay open (15 s, and 10 s until the brokers look).
+pub const WATERMARK_READS_MAX: u32 = 400;
 
 /// The pause between two looks, at most (real time).
 pub const WATERMARK_READ_PAUSE: Duration = Duration::from_millis(100);
@@ -26,6 +26,9 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The shortest silence that is ticked, whatever is configured.
 pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
+/// What the texts of a conversion's experiments may take, in bytes: with its event, a record the log takes. Beyond, those seen first are left out.
+pub const EXPERIMENTS_BYTES_MAX: usize = 4 << 20;
 
 /// Seen events in memory, per partition: two generations of so many (about 45 bytes each). All others are in the local store.
 pub const SEEN_GENERATION_EVENTS: usize = 1 << 17;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
-use millrace_eventlog::{Committed, Consumer, Delivery, Partition, ReadError};
+use millrace_eventlog::{Committed, Consumer, Delivery, Offset, Partition, ReadError};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ pub(crate) struct Member<'a> {
     joining: Option<Pin<Box<Sleep>>>,
     /// The log could not be read: when it is asked again, and why.
     unreadable: Option<Unreadable>,
+    /// The latest offset of ours in each owned partition of the enriched topic, since it is owned.
+    put: BTreeMap<Partition, Offset>,
     /// The pause after the next aborted transaction.
     abort_pause: Duration,
     /// Partitions that hold a record of a later release, and what it is.
@@ -83,6 +85,7 @@ impl<'a> Member<'a> {
             closes: None,
             joining: Some(Box::pin(tokio::time::sleep(ASSIGNMENT_WAIT))),
             unreadable: None,
+            put: BTreeMap::new(),
             abort_pause: RETRY_PAUSE,
             too_new: BTreeMap::new(),
         }
@@ -140,7 +143,7 @@ impl<'a> Member<'a> {
                 Err(broken) => Err(Interrupt::Again(broken.to_string())),
             },
             () = tick => Ok(Next::Tick),
-            () = self.snapshots.finished(&**clock) => Ok(Next::Snapshot),
+            finished = self.snapshots.finished(&**clock) => Ok(finished.map(|()| Next::Snapshot)?),
             delivery = delivery => Ok(Next::Delivered(delivery)),
             () = ended(&mut self.joining) => Ok(Next::Joined),
         }
@@ -253,6 +256,7 @@ impl<'a> Member<'a> {
         self.recoveries.unwant(partition);
         self.snapshots.forget(partition);
         self.owned.remove(&partition);
+        self.put.remove(&partition);
         self.too_new.remove(&partition);
         self.progress.remove(partition);
         if !self.owned.values().any(Owned::is_open) {

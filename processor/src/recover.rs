@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use millrace_eventlog::{Committed, Log, Offset, Partition, ReadError, Topic};
+use millrace_eventlog::{Chunk, Committed, Log, Offset, Partition, ReadError, Topic};
 use millrace_schemas::enriched::Watermark;
 use millrace_schemas::layout::SnapshotName;
 use millrace_schemas::settings::defaults;
@@ -217,19 +217,10 @@ async fn catch_up(
         if chunk.next <= from {
             return Err(ends.into());
         }
-        let mut overlay = Overlay::on(&state);
-        for record in chunk.records.iter().filter(|record| record.offset < folded) {
-            let input = Input::read(record)?;
-            settings_first(log.id(), partition, overlay.head(), &input)?;
-            // Its outcomes were committed; so these are dropped.
-            fold(&state, &mut overlay, input, &mut Outcomes::default(), watermark.released);
-            overlay.is_whole().map_err(RecoverError::Reopen)?;
-        }
-        overlay.folded_to(chunk.next.min(folded));
-        let changes = Changes::of(&state, &overlay);
-        let swept = state.apply(overlay);
-        let writing = store.clone();
-        off_thread(move || writing.commit(partition, changes, swept)).await?;
+        let folding =
+            Chunked { store: store.clone(), log_id: log_id(), partition, folded, released: watermark.released };
+        // The fold reads the local store, and this is a lot of it.
+        state = off_thread(move || Ok(folding.fold(state, &chunk))).await??;
     }
     if state.head().log_time_ms != watermark.log_time_ms {
         let (here_ms, recorded_ms) = (state.head().log_time_ms, watermark.log_time_ms);
@@ -240,4 +231,31 @@ async fn catch_up(
     let (released, store) = (watermark.released, store.clone());
     off_thread(move || store.drop_released(partition, released)).await?;
     Ok(state)
+}
+
+/// A part of the log that recovery folds.
+struct Chunked {
+    store: Store,
+    log_id: String,
+    partition: Partition,
+    folded: Offset,
+    released: Offset,
+}
+
+impl Chunked {
+    fn fold(&self, mut state: State, chunk: &Chunk) -> Result<State, RecoverError> {
+        let mut overlay = Overlay::on(&state);
+        for record in chunk.records.iter().filter(|record| record.offset < self.folded) {
+            let input = Input::read(record)?;
+            settings_first(&self.log_id, self.partition, overlay.head(), &input)?;
+            // Its outcomes were committed; so these are dropped.
+            fold(&state, &mut overlay, input, &mut Outcomes::default(), self.released);
+            overlay.is_whole().map_err(RecoverError::Reopen)?;
+        }
+        overlay.folded_to(chunk.next.min(self.folded));
+        let changes = Changes::of(&state, &overlay);
+        let swept = state.apply(overlay);
+        self.store.commit(self.partition, changes, swept)?;
+        Ok(state)
+    }
 }

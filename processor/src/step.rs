@@ -37,7 +37,7 @@ pub use overlay::{Counts, Overlay};
 pub(crate) use seen::SeenHour;
 pub use session::session_id;
 pub use state::{Head, State, Swept};
-pub(crate) use stored::{Changes, Rebuilt, Unreadable, head_bytes, hour_key, stored_head, stored_visitor};
+pub(crate) use stored::{Changes, Rebuilt, Unreadable, check_held, head_bytes, hour_key, stored_head, stored_visitor};
 pub(crate) use visitor::Visitor;
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ use millrace_schemas::raw::{AttributionMode, Conversion, DecisionEvent, Event, R
 use millrace_schemas::reasons::VISITOR_RATE;
 
 use assignment::Treatment;
-use attribution::attribute;
+use attribution::{attribute, counts_visitor};
 use held::Held;
 use outcome::EnrichedRef;
 
@@ -78,16 +78,20 @@ pub fn release(state: &State, overlay: &mut Overlay, input: &Input, outcomes: &m
         if outcomes.bytes() >= bytes_max {
             return false;
         }
-        let visitor = due.visitor;
-        overlay.recall(state, visitor);
-        emit_oldest(state, overlay, outcomes);
+        if counts_visitor(due, &overlay.head.settings) {
+            let visitor = due.visitor;
+            overlay.recall(state, visitor);
+        }
+        let left_out = emit_oldest(state, overlay, outcomes);
+        overlay.counts.assignments_dropped += left_out as u64;
         overlay.release_oldest(state);
     }
     true
 }
 
-fn emit_oldest(state: &State, overlay: &Overlay, outcomes: &mut Outcomes) {
-    let Some(held) = overlay.oldest(state) else { return };
+/// How many experiments were left out of it.
+fn emit_oldest(state: &State, overlay: &Overlay, outcomes: &mut Outcomes) -> usize {
+    let Some(held) = overlay.oldest(state) else { return 0 };
     let settings = &overlay.head.settings;
     let mut floors = overlay.head.floors;
     // As of the moment it was due: the last record may have come long before, and whether a tick came since is no event's affair.
@@ -111,6 +115,7 @@ fn emit_oldest(state: &State, overlay: &Overlay, outcomes: &mut Outcomes) {
             unattributed: attribution.unattributed,
         },
     );
+    attribution.left_out
 }
 
 /// Takes the record itself into the state. Conversions before `hold_from` are not held: recovery folds what has been

@@ -16,6 +16,8 @@
 //! `seen` and `events` say the same twice: by hour for snapshots, by digest for the fold. Of visitors and events memory has only the
 //! newest; what state has forgotten of them is freed when a table is rewritten ([`forgotten`]).
 
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,6 +73,10 @@ impl From<fjall::Error> for StoreError {
     fn from(source: fjall::Error) -> Self {
         use fjall::Error as E;
         match source {
+            // A table that is too short.
+            E::Io(ref io) | E::Storage(fjall::LsmError::Io(ref io)) if io.kind() == ErrorKind::UnexpectedEof => {
+                Self::Damaged(Damage::Database(source))
+            }
             E::Io(_) | E::Storage(fjall::LsmError::Io(_)) | E::Locked | E::Poisoned => Self::Failed(source),
             _ => Self::Damaged(Damage::Database(source)),
         }
@@ -88,22 +94,30 @@ pub(crate) struct Store {
     events: Keyspace,
     forgotten: Arc<Forgotten>,
     folder: PathBuf,
+    /// Held until all that still read or write have let go, however long after the store was given up.
+    _lock: Arc<File>,
 }
 
 impl Store {
     /// Opens or makes the store of the log with this id.
     pub(crate) fn open(folder: &Path, log_id: &str) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(fjall::Error::Io)?;
+        let lock = Arc::new(locked(folder)?);
         let marker = damage_marker(folder);
         if marker.exists() {
             std::fs::remove_dir_all(folder.join(DATABASE)).or_else(absent).map_err(fjall::Error::Io)?;
             std::fs::remove_file(&marker).map_err(fjall::Error::Io)?;
+            std::fs::remove_file(suspicion_marker(folder)).or_else(absent).map_err(fjall::Error::Io)?;
         }
-        let opened = Self::open_database(folder).and_then(|store| store.identify(log_id).map(|()| store));
+        let opened = Self::open_database(folder, lock).and_then(|store| {
+            store.identify(log_id)?;
+            store.settle_suspicion()?;
+            Ok(store)
+        });
         opened.inspect_err(|wrong| wrong.mark(folder))
     }
 
-    fn open_database(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(fjall::Error::Io)?;
+    fn open_database(folder: &Path, lock: Arc<File>) -> Result<Self, StoreError> {
         let forgotten = Arc::<Forgotten>::default();
         let db = Database::builder(folder.join(DATABASE))
             .with_compaction_filter_factories(forgotten::filters(&forgotten))
@@ -122,7 +136,33 @@ impl Store {
             forgotten,
             db,
             folder: folder.to_owned(),
+            _lock: lock,
         })
+    }
+
+    /// Reads all there is, if something broke off that nobody was told of: damage that nobody asks for would break it again.
+    fn settle_suspicion(&self) -> Result<(), StoreError> {
+        let marker = suspicion_marker(&self.folder);
+        if marker.exists() {
+            tracing::warn!("the local state broke off in its own work: all of it is read");
+            for keyspace in self.keyspaces() {
+                for entry in keyspace.iter() {
+                    entry.into_inner()?;
+                }
+            }
+            std::fs::remove_file(&marker).map_err(fjall::Error::Io)?;
+        }
+        Ok(())
+    }
+
+    fn keyspaces(&self) -> [&Keyspace; 5] {
+        [&self.heads, &self.visitors, &self.seen, &self.held, &self.events]
+    }
+
+    /// Does something with the store. What turns out to be damaged is thrown away when it is opened next: asking again
+    /// would give the same answer.
+    fn marking<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        work().inspect_err(|wrong| wrong.mark(&self.folder))
     }
 
     fn identify(&self, log_id: &str) -> Result<(), StoreError> {
@@ -138,7 +178,7 @@ impl Store {
             _ if stored == here => Ok(()),
             _ => {
                 tracing::warn!(stored, here, "the local state is of another version: it is made again from the log");
-                for keyspace in [&self.heads, &self.visitors, &self.seen, &self.held, &self.events] {
+                for keyspace in self.keyspaces() {
                     keyspace.clear()?;
                 }
                 Ok(self.heads.insert(IDENTITY_KEY, here)?)
@@ -146,38 +186,29 @@ impl Store {
         }
     }
 
-    /// The state of a partition; `None` if there is none that can be read.
+    /// The state of a partition; `None` if there is none.
     pub(crate) fn load(&self, partition: Partition) -> Result<Option<State>, StoreError> {
-        match self.rebuild(partition) {
-            Ok(state) => Ok(state),
-            Err(LoadError::Failed(wrong)) => {
-                wrong.mark(&self.folder);
-                Err(wrong)
+        self.marking(|| {
+            let prefix = partition.to_be_bytes();
+            let Some(head) = self.heads.get(prefix)? else { return Ok(None) };
+            let mut state = Rebuilt::new(&head)?;
+            for entry in self.held.prefix(prefix) {
+                let (key, value) = entry.into_inner()?;
+                state.held(offset_of(&key), &value)?;
             }
-            Err(LoadError::Unreadable(unreadable)) => {
-                tracing::warn!(partition, %unreadable, "the local state is made again from the log");
-                self.clear(partition)?;
-                Ok(None)
-            }
-        }
-    }
-
-    fn rebuild(&self, partition: Partition) -> Result<Option<State>, LoadError> {
-        let prefix = partition.to_be_bytes();
-        let Some(head) = self.heads.get(prefix)? else { return Ok(None) };
-        let mut state = Rebuilt::new(&head)?;
-        for entry in self.held.prefix(prefix) {
-            let (key, value) = entry.into_inner()?;
-            state.held(offset_of(&key), &value)?;
-        }
-        let mut state = state.done();
-        self.forget(partition, state.head())?;
-        state.rest_on(self.below(partition));
-        Ok(Some(state))
+            let mut state = state.done();
+            self.forget(partition, state.head())?;
+            state.rest_on(self.below(partition));
+            Ok(Some(state))
+        })
     }
 
     /// Writes the changes of a committed transaction, all or none.
     pub(crate) fn commit(&self, partition: Partition, changes: Changes, swept: Swept) -> Result<(), StoreError> {
+        self.marking(|| self.write(partition, changes, swept))
+    }
+
+    fn write(&self, partition: Partition, changes: Changes, swept: Swept) -> Result<(), StoreError> {
         let prefix = partition.to_be_bytes();
         let mut batch = self.db.batch();
         for (digest, visitor) in changes.visitors {
@@ -207,12 +238,14 @@ impl Store {
 
     /// Drops the held conversions before `released`: recovery found them emitted.
     pub(crate) fn drop_released(&self, partition: Partition, released: Offset) -> Result<(), StoreError> {
-        let prefix = partition.to_be_bytes();
-        let mut batch = self.db.batch();
-        for entry in self.held.range(key(prefix, &[])..key(prefix, &[&released.to_be_bytes()])) {
-            batch.remove(&self.held, entry.key()?);
-        }
-        Ok(batch.commit()?)
+        self.marking(|| {
+            let prefix = partition.to_be_bytes();
+            let mut batch = self.db.batch();
+            for entry in self.held.range(key(prefix, &[])..key(prefix, &[&released.to_be_bytes()])) {
+                batch.remove(&self.held, entry.key()?);
+            }
+            Ok(batch.commit()?)
+        })
     }
 }
 
@@ -221,9 +254,9 @@ impl StoreError {
     fn mark(&self, folder: &Path) {
         if let Self::Damaged(wrong) = self {
             tracing::warn!(%wrong, "the local state is damaged: it is made again from the log");
-            if let Err(wrong) = std::fs::write(damage_marker(folder), b"") {
-                tracing::warn!(%wrong, "the damaged local state could not be marked");
-            }
+            leave(&damage_marker(folder));
+        } else if let Self::Failed(fjall::Error::Poisoned) = self {
+            leave(&suspicion_marker(folder));
         }
     }
 }
@@ -232,22 +265,28 @@ fn damage_marker(folder: &Path) -> PathBuf {
     folder.join("damaged")
 }
 
+fn suspicion_marker(folder: &Path) -> PathBuf {
+    folder.join("suspect")
+}
+
+fn leave(marker: &Path) {
+    if let Err(wrong) = std::fs::write(marker, b"") {
+        tracing::warn!(%wrong, marker = %marker.display(), "the local state could not be marked");
+    }
+}
+
+/// The folder is ours: a store that was given up may still be at work, and what it finds would be another's.
+fn locked(folder: &Path) -> Result<File, StoreError> {
+    let file = File::create(folder.join("lock")).map_err(fjall::Error::Io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(fjall::Error::Locked.into()),
+        Err(TryLockError::Error(wrong)) => Err(fjall::Error::Io(wrong).into()),
+    }
+}
+
 fn absent(wrong: std::io::Error) -> std::io::Result<()> {
     if wrong.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(wrong) }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Failed(#[from] StoreError),
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-}
-
-impl From<fjall::Error> for LoadError {
-    fn from(source: fjall::Error) -> Self {
-        Self::Failed(source.into())
-    }
 }
 
 fn key(prefix: [u8; PARTITION_BYTES], parts: &[&[u8]]) -> Vec<u8> {

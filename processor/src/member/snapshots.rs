@@ -11,7 +11,7 @@ use crate::limits::SNAPSHOT_RETRY_PAUSE;
 use crate::metrics::{SNAPSHOT_TIME, SNAPSHOTS, SNAPSHOTS_FAILED};
 use crate::snapshot::{Shelf, SnapshotError, prune, take};
 use crate::step::{Head, hour_of};
-use crate::store::View;
+use crate::store::{StoreError, View};
 
 pub(super) struct Snapshots {
     shelf: Shelf,
@@ -65,7 +65,10 @@ impl Snapshots {
     }
 
     /// Waits for the one under way; for ever if there is none. The fold does not depend on it: what failed is tried again.
-    pub(super) async fn finished(&mut self, clock: &dyn millrace_clock::Clock) {
+    ///
+    /// # Errors
+    /// The local store has to be opened again first.
+    pub(super) async fn finished(&mut self, clock: &dyn millrace_clock::Clock) -> Result<(), StoreError> {
         let Some(ended) = self.under_way.join_next().await else { return std::future::pending().await };
         let wrong = match ended {
             Ok((partition, Ok(name))) => {
@@ -75,14 +78,16 @@ impl Snapshots {
                 metrics::gauge!(SNAPSHOT_TIME, "partition" => partition.to_string())
                     .set(name.log_time_ms as f64 / 1000.0);
                 self.newest.insert(partition, name);
-                return;
+                return Ok(());
             }
+            Ok((_, Err(SnapshotError::Local(wrong)))) => return Err(wrong),
             Ok((_, Err(wrong))) => wrong.to_string(),
             Err(broken) => broken.to_string(),
         };
         metrics::counter!(SNAPSHOTS_FAILED).increment(1);
         self.not_before = clock.elapsed() + SNAPSHOT_RETRY_PAUSE;
         tracing::warn!(reason = wrong, again_in = ?SNAPSHOT_RETRY_PAUSE, "a snapshot was not taken");
+        Ok(())
     }
 
     /// The partition is not ours any more: another owner takes its snapshots.

@@ -1,8 +1,9 @@
 //! The open transaction: records are taken into it, and it is committed, applied, or as if it had never been.
 
-use millrace_eventlog::{CommitError, Offset, Partition, Record, Transaction};
+use millrace_eventlog::{Appended, CommitError, Offset, Partition, Record, Transaction};
 
 use super::Member;
+use crate::contradiction::Contradiction;
 use crate::limits::{RETRY_PAUSE, RETRY_PAUSE_MAX, TRANSACTION_AGE_MAX, TRANSACTION_BYTES_MAX};
 use crate::metrics;
 use crate::owned::{Applied, Owned, Refused, Taken};
@@ -65,8 +66,9 @@ impl Member<'_> {
             return Ok(true);
         }
         match self.consumer.commit(transaction).await {
-            Ok(_) => {
+            Ok(appended) => {
                 self.abort_pause = RETRY_PAUSE;
+                self.goes_on(&appended)?;
                 self.apply().await?;
                 self.start_snapshot()?;
                 self.report();
@@ -91,6 +93,19 @@ impl Member<'_> {
                 Ok(false)
             }
         }
+    }
+
+    /// Offsets of a topic only rise; of one that was made anew, they begin again.
+    fn goes_on(&mut self, appended: &[Appended]) -> Result<(), Interrupt> {
+        for Appended { partition, offset, .. } in appended {
+            let before = self.put.insert(*partition, *offset);
+            if let Some(before) = before.filter(|before| offset <= before) {
+                let (log_id, partition, offset) = (self.services.log.id().to_owned(), *partition, *offset);
+                let anew = Contradiction::OutcomesAnew { log_id, partition, offset, before };
+                return Err(RecoverError::Stop(anew).into());
+            }
+        }
+        Ok(())
     }
 
     /// The open transaction never was: back to the last committed positions.

@@ -1,13 +1,16 @@
 //! Parts: a few megabytes of a state, compressed, named by their SHA-256.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use millrace_eventlog::Offset;
 use millrace_schemas::layout::SnapshotShelf;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::listing::{Kind, PartEntry};
 use crate::limits::SNAPSHOT_PART_BYTES;
-use crate::step::hour_key;
+use crate::step::{DIGEST_BYTES, check_held, hour_key, stored_visitor};
 use crate::store::{Entry, StoreError, View};
 
 /// Fast: what gains by it are the texts, which repeat.
@@ -120,23 +123,28 @@ fn compress(part: &StoredPart, kind: Kind, shelf: SnapshotShelf) -> Result<Packe
     Ok(Packed { kind, shelf, sha256: sha256_hex(&bytes), bytes: bytes.into() })
 }
 
-/// The contents of a part, if `bytes` are what its name says.
+/// The contents of a part, if `bytes` are what its name says and all of them can be used.
 pub(super) fn unpack(entry: &PartEntry, bytes: &[u8]) -> Result<Contents, String> {
-    check(entry, bytes)?;
+    let found = sha256_hex(bytes);
+    if found != entry.sha256 {
+        return Err(format!("its SHA-256 is {found}"));
+    }
     let part = zstd::stream::decode_all(bytes).map_err(|error| error.to_string())?;
     let part = StoredPart::decode(&part[..]).map_err(|error| error.to_string())?;
+    for StoredEntry { key, value } in &part.entries {
+        let whole = match entry.kind {
+            Kind::Visitors if key.len() == DIGEST_BYTES => stored_visitor(value, &mut Arc::new).map(drop),
+            Kind::Held if key.len() == size_of::<Offset>() => check_held(value),
+            _ => return Err(format!("an entry under a key of {} bytes", key.len())),
+        };
+        whole.map_err(|wrong| wrong.to_string())?;
+    }
     let entries = part.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
     Ok(match entry.kind {
         Kind::Visitors => Contents::Visitors(entries),
         Kind::Held => Contents::Held(entries),
         Kind::Seen(_) => Contents::Seen(part.digests),
     })
-}
-
-/// Whether `bytes` are what the part's name says.
-pub(super) fn check(entry: &PartEntry, bytes: &[u8]) -> Result<(), String> {
-    let found = sha256_hex(bytes);
-    if found == entry.sha256 { Ok(()) } else { Err(format!("its SHA-256 is {found}")) }
 }
 
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {

@@ -5,11 +5,11 @@ use millrace_schemas::layout::SnapshotName;
 
 use super::SnapshotError;
 use super::listing::{Damaged, Listing, PartEntry};
-use super::part::{Contents, check, unpack};
+use super::part::{Contents, unpack};
 use super::shelf::Shelf;
 use crate::metrics::SNAPSHOTS_SKIPPED;
 use crate::recover::off_thread;
-use crate::step::State;
+use crate::step::{State, stored_head};
 use crate::store::{STATE_VERSION, Store};
 
 /// What came of it.
@@ -57,11 +57,13 @@ async fn restore_one(
         return Err(Damaged::new(&key, reason).into());
     }
     let listing = shelf.listing(partition, name).await?;
+    stored_head(&listing.head).map_err(|wrong| Damaged::new(&key, wrong.to_string()))?;
     if store_holds_state {
         // What is there is given up only for something whole.
         for part in &listing.parts {
             let key = part.key(&listing);
-            check(part, &shelf.read(&key).await?).map_err(|reason| Damaged::new(&key, reason))?;
+            let bytes = shelf.read(&key).await?;
+            unpack(part, &bytes).map_err(|reason| Damaged::new(&key, reason))?;
         }
     }
     let clearing = store.clone();

@@ -15,6 +15,15 @@ pub(crate) struct Treatment {
     pub(crate) is_holdback: Option<bool>,
 }
 
+impl Treatment {
+    /// What it takes in a record, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        const AROUND: usize = 16;
+        let ids = [&self.campaign_id, &self.experiment_id, &self.variation_id];
+        ids.into_iter().flatten().map(String::len).sum::<usize>() + AROUND
+    }
+}
+
 impl From<Decision> for Treatment {
     fn from(decision: Decision) -> Self {
         Self {

@@ -9,11 +9,14 @@ use super::assignment::{Assignment, Treatment};
 use super::floors::Floors;
 use super::held::Held;
 use super::visitor::Visitor;
+use crate::limits::EXPERIMENTS_BYTES_MAX;
 
 /// A conversion's experiments, in the order their visitor first saw them, and why there are none.
 pub(crate) struct Attribution<'a> {
     pub(crate) experiments: Few<&'a Treatment>,
     pub(crate) unattributed: Unattributed,
+    /// How many were left out, as their record would be larger than the log takes.
+    pub(crate) left_out: usize,
 }
 
 /// Most visitors are in few experiments: no allocation for those.
@@ -25,6 +28,11 @@ struct Placed<'a> {
     treatment: &'a Treatment,
 }
 
+/// Whether a conversion's experiments depend on its visitor, and not on its own snapshot alone.
+pub(crate) fn counts_visitor(held: &Held, settings: &Settings) -> bool {
+    held.enrich && settings.attribution_mode() != AttributionMode::None
+}
+
 /// Attributes a conversion as its visitor stands now.
 pub(crate) fn attribute<'a>(
     held: &'a Held,
@@ -32,9 +40,9 @@ pub(crate) fn attribute<'a>(
     settings: &Settings,
     floors: &Floors,
 ) -> Attribution<'a> {
-    if settings.attribution_mode() == AttributionMode::None || !held.enrich {
+    if !counts_visitor(held, settings) {
         let own = held.snapshot.iter().map(|treatment| &**treatment).collect();
-        return Attribution { experiments: own, unattributed: Unattributed::Not };
+        return Attribution { experiments: own, unattributed: Unattributed::Not, left_out: 0 };
     }
     let rule = settings.attribution_rule();
     let mut placed: Few<Placed<'a>> = Few::new();
@@ -46,7 +54,19 @@ pub(crate) fn attribute<'a>(
     add_own(held, rule, &mut placed);
     let unattributed = if placed.is_empty() { why_none(visitor, floors) } else { Unattributed::Not };
     placed.sort_by_key(|placed| placed.place);
-    Attribution { experiments: placed.into_iter().map(|placed| placed.treatment).collect(), unattributed }
+    let left_out = too_many(&placed);
+    let experiments = placed.into_iter().skip(left_out).map(|placed| placed.treatment).collect();
+    Attribution { experiments, unattributed, left_out }
+}
+
+/// How many of the first have to be left out.
+fn too_many(placed: &[Placed<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |placed: &&Placed<'_>| {
+        bytes += placed.treatment.bytes();
+        bytes <= EXPERIMENTS_BYTES_MAX
+    };
+    placed.len() - placed.iter().rev().take_while(fits).count()
 }
 
 fn remembered<'a>(visitor: Option<&'a Visitor>, floors: &Floors) -> impl Iterator<Item = &'a Assignment> {

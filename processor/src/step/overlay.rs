@@ -19,6 +19,8 @@ pub struct Overlay {
     pub(crate) head: Head,
     pub(crate) seen: HashMap<Digest, SeenHour, AsIs>,
     pub(crate) visitors: HashMap<Digest, Visitor, AsIs>,
+    /// Visitors from below as they are there: not changes.
+    recalled: HashMap<Digest, Visitor, AsIs>,
     /// How many entries of the state's queue have been released.
     pub(crate) released: usize,
     /// What was queued since and is held still.
@@ -50,6 +52,7 @@ impl Overlay {
             head: state.head,
             seen: HashMap::default(),
             visitors: HashMap::default(),
+            recalled: HashMap::default(),
             released: 0,
             held: VecDeque::new(),
             treatments: HashSet::new(),
@@ -128,7 +131,10 @@ impl Overlay {
     /// The visitor, to be changed; without what has been forgotten.
     pub(crate) fn visitor(&mut self, state: &State, key: Digest) -> &mut Visitor {
         self.recall(state, key);
-        let visitor = self.visitors.entry(key).or_insert_with(|| state.visitors.get(&key).cloned().unwrap_or_default());
+        let visitor = self.visitors.entry(key).or_insert_with(|| {
+            let known = self.recalled.remove(&key);
+            known.or_else(|| state.visitors.get(&key).cloned()).unwrap_or_default()
+        });
         visitor.forget(&self.head.floors);
         visitor
     }
@@ -136,18 +142,20 @@ impl Overlay {
     /// Brings a visitor that is not in memory back from below.
     pub(crate) fn recall(&mut self, state: &State, key: Digest) {
         let Some(below) = &state.below else { return };
-        if self.visitors.contains_key(&key) || state.visitors.get(&key).is_some() {
+        if [&self.visitors, &self.recalled].iter().any(|known| known.contains_key(&key))
+            || state.visitors.get(&key).is_some()
+        {
             return;
         }
         match below.visitor(&key, &mut |treatment| self.share(state, treatment)) {
-            Ok(visitor) => self.visitors.extend(visitor.map(|visitor| (key, visitor))),
+            Ok(visitor) => self.recalled.extend(visitor.map(|visitor| (key, visitor))),
             Err(reason) => self.unreadable = Some(reason),
         }
     }
 
     /// The visitor as it stands; may still hold what has been forgotten. It must have been recalled.
     pub(crate) fn visitor_seen<'a>(&'a self, state: &'a State, key: &Digest) -> Option<&'a Visitor> {
-        self.visitors.get(key).or_else(|| state.visitors.get(key))
+        self.visitors.get(key).or_else(|| self.recalled.get(key)).or_else(|| state.visitors.get(key))
     }
 
     /// One copy of each treatment, however many visitors were given it.

@@ -55,6 +55,12 @@ pub(crate) fn hour_key(hour: i64) -> u32 {
 #[error("local state does not decode: {0}")]
 pub(crate) struct Unreadable(String);
 
+impl Unreadable {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
 impl From<prost::DecodeError> for Unreadable {
     fn from(source: prost::DecodeError) -> Self {
         Self(source.to_string())
@@ -72,7 +78,7 @@ impl Rebuilt {
     /// Held conversions come in the order of their offsets.
     pub(crate) fn held(&mut self, offset: Offset, value: &[u8]) -> Result<(), Unreadable> {
         let stored = StoredHeld::decode(value)?;
-        let held = held_of(offset, stored, &mut self.0)?;
+        let held = held_of(offset, stored, &mut |treatment| share(&mut self.0, treatment))?;
         self.0.held.push_back(held);
         Ok(())
     }
@@ -197,7 +203,12 @@ fn held_bytes(held: &Held) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn held_of(offset: Offset, stored: StoredHeld, state: &mut State) -> Result<Held, Unreadable> {
+/// Whether bytes are a stored held conversion.
+pub(crate) fn check_held(value: &[u8]) -> Result<(), Unreadable> {
+    held_of(0, StoredHeld::decode(value)?, &mut Arc::new).map(drop)
+}
+
+fn held_of(offset: Offset, stored: StoredHeld, share: &mut Share<'_>) -> Result<Held, Unreadable> {
     let event = Event::decode(stored.event.clone())?;
     let visitor = Digest::of_visitor(&event.account_id, &event.visitor_id);
     let Some(event::Kind::Conversion(conversion)) = event.kind else {
@@ -213,7 +224,7 @@ fn held_of(offset: Offset, stored: StoredHeld, state: &mut State) -> Result<Held
         sent_session: sent(&event.session_id).map(Into::into),
         experiments_seen: stored.experiments_seen,
         enrich: event.enrich_decisions,
-        snapshot: own.map(|decision| share(state, Treatment::from(decision))).collect(),
+        snapshot: own.map(|decision| share(Treatment::from(decision))).collect(),
         key: stored.key,
         event: stored.event,
     })

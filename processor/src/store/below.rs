@@ -6,8 +6,8 @@ use fjall::config::PartitioningPolicy;
 use fjall::{KeyspaceCreateOptions, OwnedWriteBatch};
 use millrace_eventlog::Partition;
 
-use super::{PARTITION_BYTES, Store, StoreError, hour_in, key};
-use crate::step::{Below, DIGEST_BYTES, Digest, SeenHour, Share, Visitor, stored_visitor};
+use super::{PARTITION_BYTES, Store, hour_in, key};
+use crate::step::{Below, DIGEST_BYTES, Digest, SeenHour, Share, Unreadable, Visitor, stored_visitor};
 
 /// Tables are read by key, mostly for keys that are not there: filters in small blocks, so that the cache can be small.
 pub(super) fn point_reads(options: KeyspaceCreateOptions) -> KeyspaceCreateOptions {
@@ -47,23 +47,21 @@ struct Stored {
     prefix: [u8; PARTITION_BYTES],
 }
 
-impl Stored {
-    /// What is damaged is thrown away when the store is opened next: asking again would give the same answer.
-    fn told(&self, wrong: impl Into<StoreError>) -> String {
-        let wrong = wrong.into();
-        wrong.mark(&self.store.folder);
-        wrong.to_string()
-    }
-}
-
 impl Below for Stored {
     fn seen_hour(&self, event: &Digest) -> Result<Option<SeenHour>, String> {
-        let found = self.store.events.get(key(self.prefix, &[&event.0])).map_err(|wrong| self.told(wrong))?;
-        Ok(found.and_then(|hour| hour_in(&hour)).map(|hour| SeenHour::new(hour.into())))
+        let read = || {
+            let Some(value) = self.store.events.get(key(self.prefix, &[&event.0]))? else { return Ok(None) };
+            let hour = hour_in(&value).ok_or_else(|| Unreadable::new("an hour that is none"))?;
+            Ok(Some(SeenHour::new(hour.into())))
+        };
+        self.store.marking(read).map_err(|wrong| wrong.to_string())
     }
 
     fn visitor(&self, visitor: &Digest, share: &mut Share<'_>) -> Result<Option<Visitor>, String> {
-        let found = self.store.visitors.get(key(self.prefix, &[&visitor.0])).map_err(|wrong| self.told(wrong))?;
-        found.map(|value| stored_visitor(&value, share)).transpose().map_err(|wrong| self.told(wrong))
+        let read = || {
+            let found = self.store.visitors.get(key(self.prefix, &[&visitor.0]))?;
+            Ok(found.map(|value| stored_visitor(&value, share)).transpose()?)
+        };
+        self.store.marking(read).map_err(|wrong| wrong.to_string())
     }
 }

@@ -11,7 +11,7 @@ use fjall::{PersistMode, Slice};
 use millrace_eventlog::Partition;
 
 use super::{EVENTS, Store, StoreError, VISITORS, hour_in};
-use crate::step::{HOUR_MS, Head, hour_key, stored_visitor};
+use crate::step::{HOUR_MS, Head, Unreadable, hour_key, stored_visitor};
 
 /// For each partition the numbers of a state that is safe on disk: they rise with log time, and may be behind; then less is freed.
 #[derive(Debug, Default)]
@@ -64,10 +64,14 @@ fn event_counts(value: &Slice, head: &Head) -> bool {
 }
 
 fn visitor_counts(value: &Slice, head: &Head) -> bool {
-    stored_visitor(value, &mut Arc::new).map_or(true, |mut visitor| {
-        visitor.forget(&head.floors);
-        !visitor.is_blank(head.log_time_ms)
-    })
+    is_remembered(value, head).unwrap_or(true)
+}
+
+/// Whether a state with these numbers remembers anything of a stored visitor.
+pub(super) fn is_remembered(visitor: &[u8], head: &Head) -> Result<bool, Unreadable> {
+    let mut visitor = stored_visitor(visitor, &mut Arc::new)?;
+    visitor.forget(&head.floors);
+    Ok(!visitor.is_blank(head.log_time_ms))
 }
 
 struct Filters {

@@ -55,7 +55,11 @@ proptest! {
         let mut state = blank();
         state.rest_on(store.below(5));
         state.with_generations_of(events);
-        prop_assert_eq!(fold_through(&store, &mut state, &records), fold_in(&mut blank(), &records, 3));
+        let (first, second) = records.split_at(records.len() / 2);
+        let mut outcomes = fold_through(&store, &mut state, first);
+        rewrite_tables(&store);
+        outcomes.extend(fold_through(&store, &mut state, second));
+        prop_assert_eq!(outcomes, fold_in(&mut blank(), &records, 3));
     }
 
     /// What recovery does: fold without releasing, hold from where the record says.
@@ -93,15 +97,57 @@ fn a_store_of_another_log_is_refused_and_left_alone() {
 }
 
 #[test]
-fn state_that_does_not_decode_is_thrown_away() {
+fn state_that_does_not_decode_is_thrown_away_when_the_store_is_opened_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
     let records = [record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))];
     fold_through(&store, &mut blank(), &records);
     let broken = key(5u32.to_be_bytes(), &[&7u64.to_be_bytes()]);
     store.held.insert(broken, b"\xff").unwrap();
+    assert!(matches!(store.load(5), Err(StoreError::Damaged(_))));
+    drop(store);
+    let store = Store::open(folder.path(), "log").unwrap();
     assert!(store.load(5).unwrap().is_none());
     assert!(store.visitors.is_empty().unwrap(), "nothing is left to be mixed with what is folded anew");
+}
+
+#[test]
+fn a_store_that_is_still_read_is_not_opened_a_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    StoreError::Damaged(Damage::Database(fjall::Error::Unrecoverable)).mark(folder.path());
+    let reading = store.below(5);
+    drop(store);
+    let second = Store::open(folder.path(), "log");
+    assert!(matches!(second, Err(StoreError::Failed(fjall::Error::Locked))), "thrown away under its reader");
+    drop(reading);
+    assert!(Store::open(folder.path(), "log").is_ok());
+}
+
+#[test]
+fn a_store_that_broke_off_is_read_whole_and_used_on_if_nothing_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    StoreError::Failed(fjall::Error::Poisoned).mark(folder.path());
+    assert!(suspicion_marker(folder.path()).exists());
+    drop(store);
+    let store = Store::open(folder.path(), "log").unwrap();
+    assert!(!suspicion_marker(folder.path()).exists());
+    assert!(store.load(5).unwrap().is_some());
+}
+
+#[test]
+fn a_snapshot_does_not_hold_what_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), "log").unwrap();
+    let mut state = blank();
+    let day = 86_400_000;
+    fold_through(&store, &mut state, &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    assert_eq!(store.view(5).unwrap().unwrap().visitors().count(), 1);
+    fold_through(&store, &mut state, &[record(1, T0 + 200 * day, crate::support::tick())]);
+    assert_eq!(store.view(5).unwrap().unwrap().visitors().count(), 0);
+    assert_eq!(store.visitors.len().unwrap(), 1, "its table was not rewritten");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use fjall::{Keyspace, Readable, Snapshot};
 use millrace_eventlog::{Offset, Partition};
 
+use super::forgotten::is_remembered;
 use super::{PARTITION_BYTES, Store, StoreError, hour_of, key};
 use crate::step::{Head, stored_head};
 
@@ -26,12 +27,13 @@ pub(crate) type Entry = (Vec<u8>, Vec<u8>);
 impl Store {
     /// The partition as it is now; `None` if nothing of it is stored.
     pub(crate) fn view(&self, partition: Partition) -> Result<Option<View>, StoreError> {
-        let snapshot = self.db.snapshot();
-        let prefix = partition.to_be_bytes();
-        let Some(head) = snapshot.get(&self.heads, prefix)? else { return Ok(None) };
-        // One that does not decode was noticed when it was loaded, or will be.
-        let Ok(read) = stored_head(&head) else { return Ok(None) };
-        Ok(Some(View { snapshot, store: self.clone(), prefix, head: head.to_vec(), read }))
+        self.marking(|| {
+            let snapshot = self.db.snapshot();
+            let prefix = partition.to_be_bytes();
+            let Some(head) = snapshot.get(&self.heads, prefix)? else { return Ok(None) };
+            let read = stored_head(&head)?;
+            Ok(Some(View { snapshot, store: self.clone(), prefix, head: head.to_vec(), read }))
+        })
     }
 
     /// The position a partition is folded to; `None` if there is nothing that can be read.
@@ -41,16 +43,18 @@ impl Store {
 
     /// Removes all that is stored of a partition.
     pub(crate) fn clear(&self, partition: Partition) -> Result<(), StoreError> {
-        let prefix = partition.to_be_bytes();
-        // The head first: without it the rest is never read.
-        self.heads.remove(prefix)?;
-        self.forgotten.nothing_of(partition);
-        for keyspace in [&self.visitors, &self.seen, &self.held, &self.events] {
-            for entry in keyspace.prefix(prefix) {
-                keyspace.remove(entry.key()?)?;
+        self.marking(|| {
+            let prefix = partition.to_be_bytes();
+            // The head first: without it the rest is never read.
+            self.heads.remove(prefix)?;
+            self.forgotten.nothing_of(partition);
+            for keyspace in [&self.visitors, &self.seen, &self.held, &self.events] {
+                for entry in keyspace.prefix(prefix) {
+                    keyspace.remove(entry.key()?)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Puts visitors back, by digest. As with all that is put back: nothing counts before [`Store::put_head`].
@@ -75,12 +79,12 @@ impl Store {
         let mut batch = self.db.batch();
         self.add_events(&mut batch, prefix, hour, &digests);
         batch.insert(&self.seen, key(prefix, &[&hour.to_be_bytes(), &place.to_be_bytes()]), digests);
-        Ok(batch.commit()?)
+        self.marking(|| Ok(batch.commit()?))
     }
 
     /// Makes what was put back the partition's state.
     pub(crate) fn put_head(&self, partition: Partition, head: Vec<u8>) -> Result<(), StoreError> {
-        Ok(self.heads.insert(partition.to_be_bytes(), head)?)
+        self.marking(|| Ok(self.heads.insert(partition.to_be_bytes(), head)?))
     }
 
     fn put(&self, keyspace: &Keyspace, partition: Partition, entries: Vec<Entry>) -> Result<(), StoreError> {
@@ -88,7 +92,7 @@ impl Store {
         for (place, value) in entries {
             batch.insert(keyspace, key(partition.to_be_bytes(), &[&place]), value);
         }
-        Ok(batch.commit()?)
+        self.marking(|| Ok(batch.commit()?))
     }
 }
 
@@ -103,9 +107,15 @@ impl View {
         &self.read
     }
 
-    /// Visitors by digest.
+    /// Visitors by digest, without those that are forgotten.
     pub(crate) fn visitors(&self) -> impl Iterator<Item = Result<Entry, StoreError>> + '_ {
-        self.entries(&self.store.visitors)
+        self.entries(&self.store.visitors).filter_map(|entry| {
+            let remembered = entry.and_then(|(key, value)| {
+                let counts = self.store.marking(|| Ok(is_remembered(&value, &self.read)?))?;
+                Ok(counts.then_some((key, value)))
+            });
+            remembered.transpose()
+        })
     }
 
     /// Held conversions by offset.
@@ -121,14 +131,14 @@ impl View {
         let from = key(self.prefix, &[&hours.start().to_be_bytes()]);
         let to = key(self.prefix, &[&hours.end().to_be_bytes(), &Offset::MAX.to_be_bytes()]);
         self.snapshot.range(&self.store.seen, from..=to).map(|entry| {
-            let (key, digests) = entry.into_inner()?;
+            let (key, digests) = self.store.marking(|| Ok(entry.into_inner()?))?;
             Ok((hour_of(&key), digests.to_vec()))
         })
     }
 
     fn entries(&self, keyspace: &Keyspace) -> impl Iterator<Item = Result<Entry, StoreError>> + '_ {
         self.snapshot.prefix(keyspace, self.prefix).map(|entry| {
-            let (key, value) = entry.into_inner()?;
+            let (key, value) = self.store.marking(|| Ok(entry.into_inner()?))?;
             Ok((key[PARTITION_BYTES..].to_vec(), value.to_vec()))
         })
     }

@@ -1,6 +1,7 @@
 //! Which experiments a conversion carries, sentence by sentence.
 
 use crate::support::*;
+use millrace_processor::limits::EXPERIMENTS_BYTES_MAX;
 use millrace_schemas::enriched::Unattributed;
 use millrace_schemas::raw::{AttributionMode, AttributionRule, Decision, Settings};
 
@@ -36,6 +37,19 @@ fn the_entry_is_the_decision_as_sent() {
     assert_eq!(entry.experiment_id.as_deref(), Some("e"));
     assert_eq!(entry.variation_id.as_deref(), Some("a"));
     assert_eq!(entry.is_holdback, Some(true));
+}
+
+#[test]
+fn what_a_conversion_carries_fits_into_a_record_and_those_seen_first_are_left_out() {
+    let mut folded = folded();
+    for n in 0..40 {
+        let long = "x".repeat(200_000);
+        folded.event(T0, decides("v", &format!("d{n}"), T0, &format!("e{n}"), &long));
+    }
+    folded.event(T0, converts("v", "c", T0)).tick(T0 + GRACE);
+    let carried = folded.experiments("c");
+    assert_eq!(carried.len(), EXPERIMENTS_BYTES_MAX / 200_000);
+    assert!(carried.last().unwrap().starts_with("e39/"));
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn name(error: &Error) -> &'static str {
             Contradiction::ForeignOutcomes { .. } => "foreign outcomes",
             Contradiction::OutcomesGone { .. } => "outcomes gone",
             Contradiction::RawGone { .. } => "raw gone",
+            Contradiction::OutcomesAnew { .. } => "outcomes made anew",
             Contradiction::RawEnds { .. } => "raw ends",
             Contradiction::OtherRecords { .. } => "other records",
             Contradiction::NoSettings { .. } => "no settings",
@@ -62,6 +63,7 @@ const CASES: &[(&str, Case)] = &[
     ("a snapshot knows more than the topic", || Box::pin(a_snapshot_knows_more())),
     ("foreign outcomes", || Box::pin(foreign_outcomes())),
     ("outcomes gone", || Box::pin(outcomes_gone())),
+    ("outcomes made anew", || Box::pin(outcomes_made_anew())),
     ("raw gone", || Box::pin(raw_gone())),
     ("raw ends", || Box::pin(raw_ends(false))),
     ("raw ends", || Box::pin(raw_ends(true))),
@@ -93,7 +95,7 @@ async fn every_reason_to_stop_is_reachable_and_names_what_is_wrong() {
     });
     futures::future::join_all(cases).await;
     let covered: BTreeSet<_> = CASES.iter().map(|(name, _)| *name).collect();
-    assert_eq!(covered.len(), 13, "a reason of `name` has no case");
+    assert_eq!(covered.len(), 14, "a reason of `name` has no case");
 }
 
 /// A processor that has folded some ticks of every partition, and has a snapshot of each.
@@ -259,6 +261,16 @@ async fn an_outcome_of_a_later_release() -> Stopped {
     // Not readable by the test either.
     let names = vec![format!("millrace.enriched/0 of log {}, offset {offset}", rig.log.id()), "upgrade".into()];
     Stopped { rig: Rig::new().await, error, names }
+}
+
+async fn outcomes_made_anew() -> Stopped {
+    let rig = Rig::new().await;
+    let running = rig.start();
+    rig.settle(&running).await;
+    running.faults.begins_again(true);
+    rig.append(vec![tick()]).await;
+    let error = running.failed().await;
+    Stopped { rig, error, names: vec!["millrace.enriched/".into(), "at offset 0".into(), "made anew".into()] }
 }
 
 async fn raw_truncated_below_us() -> Stopped {

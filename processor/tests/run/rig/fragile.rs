@@ -44,6 +44,7 @@ struct Switches {
     silent: AtomicBool,
     bucket_away: AtomicBool,
     group_forgets: AtomicBool,
+    begins_again: AtomicBool,
     reads: AtomicU64,
     subscribed: AtomicU64,
     looking: AtomicUsize,
@@ -97,6 +98,11 @@ impl Faults {
     /// The group knows no positions any more.
     pub fn group_forgets(&self, forgets: bool) {
         self.0.group_forgets.store(forgets, Ordering::SeqCst);
+    }
+
+    /// What is committed is put at the beginning, as into a topic that was made anew.
+    pub fn begins_again(&self, begins_again: bool) {
+        self.0.begins_again.store(begins_again, Ordering::SeqCst);
     }
 
     /// Reads of the log so far; a consumer's deliveries are none.
@@ -218,7 +224,10 @@ impl Consumer for FragileConsumer {
             let _ = self.tell.send(true);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let committed = self.inner.commit(transaction).await;
+        let mut committed = self.inner.commit(transaction).await;
+        if self.faults.0.begins_again.load(Ordering::SeqCst) {
+            committed.iter_mut().flatten().for_each(|appended| appended.offset = 0);
+        }
         let fenced = matches!(committed, Err(CommitError::Fenced { .. }));
         self.faults.0.fenced.fetch_or(fenced, Ordering::SeqCst);
         committed
