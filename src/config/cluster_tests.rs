@@ -84,6 +84,29 @@ fn secrets_do_not_show_when_a_configuration_is_printed() {
 }
 
 #[test]
+fn a_secret_in_a_line_that_is_no_toml_is_not_told() {
+    for text in ["[store]\nsecret_access_key = \"hush", "[kafka.properties]\nsasl.password = hush#1"] {
+        let told = load(text, &[]).unwrap_err();
+        assert!(!told.iter().any(|mistake| mistake.contains("hush")), "{told:?}");
+        assert!(told[0].contains("line 2, column "), "{told:?}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_environment_is_taken_as_it_stands() {
+    for secret in ["0042", "+7", "1.50", " hush ", "\"hush\"", "true", "[hush]", "{hush}", "1e9"] {
+        let environment = [
+            ("MILLRACE__KAFKA__PROPERTIES__SASL__PASSWORD", secret),
+            ("MILLRACE__STORE__ACCESS_KEY_ID", "id"),
+            ("MILLRACE__STORE__SECRET_ACCESS_KEY", secret),
+        ];
+        let config = load("", &environment).unwrap();
+        let (_, key) = config.store.credential.as_ref().unwrap();
+        assert_eq!((key.expose(), config.kafka.properties["sasl.password"].expose()), (secret, secret));
+    }
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     let text = "data = './x'\n[kafka]\ninstance = 'a b'\nproperties = 'none'\n[topics]\npartitions = 0\nreplication = 0\n\
                 raw_retention = '1h'\nenriched_retention = '1h'\n[store]\nendpoint = 'here'\naccess_key_id = 'id'\n[export]\nslot = '7s'";

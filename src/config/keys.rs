@@ -8,6 +8,20 @@ use figment::{Figment, Source};
 use serde::de::DeserializeOwned;
 
 use super::Text;
+use super::environment::VARIABLE;
+
+/// What is wrong with a source, without the line it is in: that may hold a secret.
+fn unreadable(error: &figment::Error) -> String {
+    let file = match error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()) {
+        Some(Source::File(path)) => format!("{}: ", path.display()),
+        _ => String::new(),
+    };
+    let message = error.kind.to_string();
+    // TOML's errors: where, an excerpt behind bars, what.
+    let told: Vec<&str> =
+        message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains('|')).collect();
+    format!("{file}{}", told.join(": "))
+}
 
 /// A configuration that is being read. What was asked for is what exists: anything else in it is a mistake.
 pub(super) struct Keys {
@@ -23,7 +37,7 @@ impl Keys {
     pub(super) fn of(figment: Figment) -> Result<Self, Vec<String>> {
         match figment.find_value("") {
             Ok(root) => Ok(Self { figment, root, asked: BTreeSet::new(), mistakes: Vec::new() }),
-            Err(error) => Err(error.into_iter().map(|error| error.to_string()).collect()),
+            Err(error) => Err(error.into_iter().map(|error| unreadable(&error)).collect()),
         }
     }
 
@@ -31,12 +45,21 @@ impl Keys {
     pub(super) fn take_if_set<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
         self.asked.insert(key);
         let value = self.root.find_ref(key)?;
-        match T::deserialize(value) {
+        match self.read(value) {
             Ok(taken) => Some(taken),
             Err(error) => {
                 self.mistakes.push(format!("{key}: {} ({})", error.kind, self.origin(value)));
                 None
             }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, figment::Error> {
+        let as_it_stands = T::deserialize(value);
+        let name = self.figment.get_metadata(value.tag()).map(|metadata| &*metadata.name);
+        match value.as_str().filter(|_| name == Some(VARIABLE)).map(str::parse::<Value>) {
+            Some(Ok(parsed)) if as_it_stands.is_err() => T::deserialize(&parsed),
+            _ => as_it_stands,
         }
     }
 

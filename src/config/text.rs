@@ -1,11 +1,11 @@
-//! Text, where an environment variable's value may look like a number or a truth value.
+//! Text, where a value may look like a number or a truth value.
 
 use std::fmt;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Text. `MILLRACE__FETCH__BUCKET=123` is the text `123`, not a number.
+/// Text. `bucket = 123` is the text `123`, not a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 
@@ -27,6 +27,10 @@ impl Visitor<'_> for AnyScalar {
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
         Ok(Text(number.to_string()))
     }
 
