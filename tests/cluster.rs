@@ -109,7 +109,7 @@ async fn a_wrong_topic_is_refused_by_every_role_with_the_words_that_mend_it() {
         let topic = ["--alter", "--entity-type", "topics", "--entity-name", "millrace.access", "--add-config", setting];
         let _ = deployment.brokers.tool("org.apache.kafka.tools.ConfigCommand", &topic);
     };
-    set(&deployment, "retention.ms=1000");
+    set(&deployment, "retention.ms=86400000");
     for role in &mut deployment.roles {
         role.start();
         let (status, said) = role.ended().await;

@@ -12,7 +12,7 @@ use millrace_clock::ManualClock;
 use millrace_harness::day::{key, manifest_of_closed};
 use millrace_harness::events::{batch, conversion, decision};
 use millrace_harness::export::Listed;
-use millrace_harness::{Api, Demo, Export, until};
+use millrace_harness::{Api, Demo, Export, rows, until};
 use millrace_schemas::partition;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use millrace_harness::Launch;
-use millrace_harness::clients::{Clients, Which, run};
+use millrace_harness::clients::{Clients, Which, run_as_a_stranger};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 
@@ -28,11 +28,11 @@ async fn the_five_minutes_work_when_pasted() {
     }
     std::fs::create_dir_all(folder.join("target/release")).unwrap();
     symlink(BINARY, folder.join("target/release/millrace")).unwrap();
-    let server = Launch::new(BINARY, &folder.join("millrace-data")).in_folder(folder).start().await;
+    let _server = Launch::new(BINARY, &folder.join("millrace-data")).in_folder(folder).start().await;
 
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(format!("set -e\n{}", blocks.join("\n"))).current_dir(folder);
-    let printed = run(shell, server.demo());
+    let printed = run_as_a_stranger(shell);
 
     assert!(printed.contains("HTTP/1.1 204 No Content"), "sent: {printed}");
     assert!(printed.contains("PRE experiment=9300/"), "listed: {printed}");

@@ -78,9 +78,13 @@ impl Load {
         let wanted = Wanted { account: self.account.clone(), of_type: self.of_type.clone() };
         let demo = source::demo_env(&Folder::at(&self.data));
         let variable = |given: &Option<String>, name: &str| given.clone().or_else(|| demo.get(name).cloned());
-        let missing = |what: &str| CommandFailure::new(format!("{what}; or `source millrace-data/demo.env` first"));
-        let api = variable(&self.api, "MILLRACE_API").ok_or_else(|| missing("say where the API is: --api URL"))?;
-        let pat = variable(&self.pat, "MILLRACE_PAT").ok_or_else(|| missing("a token is needed: --pat TOKEN"))?;
+        let missing = |what: &str| {
+            CommandFailure::new(format!("{what} (under `millrace run`, `source millrace-data/demo.env` sets it)"))
+        };
+        let api = variable(&self.api, "MILLRACE_API")
+            .ok_or_else(|| missing("say where the API is: --api URL or MILLRACE_API"))?;
+        let pat = variable(&self.pat, "MILLRACE_PAT")
+            .ok_or_else(|| missing("a token is needed: MILLRACE_PAT or --pat TOKEN"))?;
         let s3 = variable(&self.s3, "MILLRACE_S3");
         let api = Api::new(&api, pat, &wanted.of_type).map_err(CommandFailure::new)?;
         let source = Source::open(api, s3.as_deref(), self.bucket.as_deref(), &wanted, SystemClock::shared()).await?;

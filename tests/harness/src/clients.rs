@@ -90,7 +90,26 @@ impl Which {
 /// It fails.
 #[must_use]
 pub fn run(mut command: Command, demo: &Demo) -> String {
-    command.envs(demo.all()).stdin(Stdio::null());
+    command.envs(demo.all());
+    finish(command)
+}
+
+/// Runs a command that has to find out by itself where the server is: without any variable of ours or of AWS.
+///
+/// # Panics
+/// It fails.
+#[must_use]
+pub fn run_as_a_stranger(mut command: Command) -> String {
+    for (name, _) in std::env::vars_os() {
+        if ["MILLRACE_", "AWS_"].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+    finish(command)
+}
+
+fn finish(mut command: Command) -> String {
+    command.stdin(Stdio::null());
     let output: Output = command.output().expect("the client can be started");
     assert!(output.status.success(), "{command:?} failed: {}", printed(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -7,6 +7,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use crate::deployment::Deployment;
+use crate::events::{batch, decision};
 use crate::export::Export;
 use crate::follow::Follower;
 use crate::load::{Load, Plan, Sent};
@@ -19,6 +20,8 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(90);
 const VISIBLE_WITHIN: Duration = Duration::from_secs(180);
 /// Longer than a session or an open transaction lives: whoever wakes up after it is a zombie.
 const PAST_EVERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// SDKs wait no longer for an answer.
+const CLIENTS_GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +127,7 @@ impl<'a> Trial<'a> {
         let export = Export::open(&self.deployment.team(0)).await.expect("credentials");
         sent.wait_until_visible(&mut self.follower, &export, VISIBLE_WITHIN).await;
         sent.assert_attributed(&self.follower);
+        assert!(self.listings > 0, "no listing could be taken on the way");
         self.follower.take_all_again(&export).await.expect("the gateway answers");
         println!(
             "{} events acknowledged and visible once, {} requests sent again, {} listings on the way",
@@ -172,10 +176,27 @@ impl<'a> Trial<'a> {
         for number in &numbers[..count] {
             self.deployment.brokers.kill(*number);
         }
+        if count > 1 {
+            self.refused_in_time().await;
+        }
         self.hold(2..14).await;
         for number in &numbers[..count] {
             self.deployment.brokers.start_again(*number).await;
         }
+    }
+
+    /// Without a majority of its brokers the log takes nothing: whoever sends is told so before a client gives up.
+    async fn refused_in_time(&mut self) {
+        let (account, api) = (self.deployment.account().to_owned(), self.deployment.apis().remove(0));
+        until("an event to be refused", TAKEN_WITHIN, async || {
+            let body = batch(&account, vec![decision("probe", "probe", "9300", "9302", clock().now_ms())]);
+            let asked = clock().elapsed();
+            let answer = api.post(&body).await.map_err(|error| error.to_string())?;
+            let took = clock().elapsed() - asked;
+            assert!(took < CLIENTS_GIVE_UP_AFTER, "answered {} after {took:?}", answer.status);
+            if answer.status == 503 { Ok(()) } else { Err(format!("answered {}", answer.status)) }
+        })
+        .await;
     }
 
     async fn one_more_processor(&mut self) {

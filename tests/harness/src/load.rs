@@ -141,7 +141,7 @@ impl Load {
     /// Stops, after the requests on their way are acknowledged. The server must be up.
     ///
     /// # Panics
-    /// A sender does not get its last request acknowledged within a minute.
+    /// A sender does not get its last request acknowledged within a minute, or got an answer that is neither 204 nor 503.
     pub async fn stop(mut self) -> Sent {
         self.shared.stop.store(true, Ordering::Relaxed);
         let all =
@@ -217,7 +217,11 @@ async fn send(plan: Plan, apis: Vec<Api>, shared: Arc<Shared>) {
         let balanced = apis.iter().cycle().skip(usize::try_from(request).unwrap_or_default() % apis.len());
         for api in balanced {
             let began = clock().elapsed();
-            if matches!(api.post(&body).await, Ok(answer) if answer.status == 204) {
+            let answer = api.post(&body).await;
+            if let Ok(answer) = &answer {
+                assert!([204, 503].contains(&answer.status), "a good request got {}: {}", answer.status, answer.text());
+            }
+            if answer.is_ok_and(|answer| answer.status == 204) {
                 let took = clock().elapsed().saturating_sub(began);
                 lock(&shared.latencies_us).push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
                 lock(&shared.acknowledged).insert(request);
