@@ -11,7 +11,7 @@ use millrace_harness::process::printed;
 use millrace_harness::role::Kind;
 use millrace_harness::rows::{Row, text};
 use millrace_harness::wait::clock;
-use millrace_harness::{Api, Demo, Export, Launch, until};
+use millrace_harness::{Api, Demo, Export, Follower, Launch, until};
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
@@ -163,6 +163,64 @@ async fn a_store_that_is_away_is_waited_for_and_one_without_the_bucket_is_refuse
     let (status, said) = exporter.ended().await;
     assert_eq!(status.code(), Some(8), "{said}");
     assert!(said.contains("no-such-bucket") && said.contains("NoSuchBucket"), "{said}");
+}
+
+/// Group positions expire and a state folder is lost with its machine: neither says where to go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_groups_positions_and_the_local_state_every_row_comes_once() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    let (account, api, now) = (deployment.account().to_owned(), deployment.apis().remove(0), clock().now_ms());
+    let (mut follower, mut sent) = (Follower::default(), Vec::new());
+    for round in 0..2 {
+        let stopped = [deployment.of(Kind::Process), deployment.of(Kind::Export)].concat();
+        for index in &stopped {
+            deployment.roles[*index].kill_9();
+        }
+        for group in ["millrace-processor", "millrace-exporter"] {
+            // A dead static member is one of its group until its session has ended.
+            until("the group's positions to be deleted", SOON, async || {
+                let said = deployment.brokers.tool(
+                    "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+                    &["--delete", "--group", group],
+                );
+                if said.contains("was successful") || said.contains("does not exist") { Ok(()) } else { Err(said) }
+            })
+            .await;
+        }
+        std::fs::remove_dir_all(home.path().join("state")).unwrap();
+        for index in stopped {
+            deployment.roles[index].start();
+        }
+        deployment.wait_ready().await;
+
+        for visitor in ["ann", "bob", "cid", "dan"] {
+            sent.push(decision(visitor, &format!("decided-{round}-{visitor}"), "9300", "9302", now));
+            sent.push(conversion(visitor, &format!("bought-{round}-{visitor}"), "purchase", now));
+        }
+        // All of before comes again: none of it may make a second row, which the follower asserts.
+        api.post_taken(&batch(&account, sent.clone())).await;
+        let export = Export::open(&deployment.team(0)).await.unwrap();
+        // Its conversions are held still, mostly, when the next round stops everything.
+        until("the decisions", VISIBLE, async || {
+            follower.take(&export).await.map_err(|error| error.to_string())?;
+            let last = follower.row("decisions", "dan", &format!("decided-{round}-dan"));
+            last.map(|_| ()).ok_or_else(|| format!("{} rows", follower.row_count()))
+        })
+        .await;
+    }
+    let export = Export::open(&deployment.team(0)).await.unwrap();
+    until("every row", VISIBLE, async || {
+        follower.take(&export).await.map_err(|error| error.to_string())?;
+        if follower.row_count() == sent.len() { Ok(()) } else { Err(format!("{} rows", follower.row_count())) }
+    })
+    .await;
+    for visitor in ["ann", "bob", "cid", "dan"] {
+        for round in 0..2 {
+            let row = follower.row("events", visitor, &format!("bought-{round}-{visitor}")).unwrap();
+            assert_eq!(&*row.experiments, "9300=9302", "{visitor} in round {round}");
+        }
+    }
 }
 
 /// Requests with all that could be told apart: decisions before, with and after their conversions, a visitor with two variations,
