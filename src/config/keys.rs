@@ -47,20 +47,21 @@ impl Keys {
         let value = self.root.find_ref(key)?;
         match self.read(value) {
             Ok(taken) => Some(taken),
-            Err(error) => {
-                self.mistakes.push(format!("{key}: {} ({})", error.kind, self.origin(value)));
+            Err(wrong) => {
+                self.mistakes.push(format!("{key}: {wrong} ({})", self.origin(value)));
                 None
             }
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, figment::Error> {
+    fn read<T: DeserializeOwned>(&self, value: &Value) -> Result<T, String> {
         let as_it_stands = T::deserialize(value);
         let name = self.figment.get_metadata(value.tag()).map(|metadata| &*metadata.name);
         match value.as_str().filter(|_| name == Some(VARIABLE)).map(str::parse::<Value>) {
             Some(Ok(parsed)) if as_it_stands.is_err() => T::deserialize(&parsed),
             _ => as_it_stands,
         }
+        .map_err(|error| error.kind.to_string())
     }
 
     /// The key's value, or its default.
