@@ -28,6 +28,11 @@ pub(crate) fn fold_through(
     folded
 }
 
+/// Enough for a state that holds something: a visitor, a seen event.
+fn one_decision() -> Record {
+    record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -100,8 +105,7 @@ fn a_store_of_another_log_is_refused_and_left_alone() {
 fn state_that_does_not_decode_is_thrown_away_when_the_store_is_opened_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
-    let records = [record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))];
-    fold_through(&store, &mut blank(), &records);
+    fold_through(&store, &mut blank(), &[one_decision()]);
     let broken = key(5u32.to_be_bytes(), &[&7u64.to_be_bytes()]);
     store.held.insert(broken, b"\xff").unwrap();
     assert!(matches!(store.load(5), Err(StoreError::Damaged(_))));
@@ -128,7 +132,7 @@ fn a_store_that_is_still_read_is_not_opened_a_second_time() {
 fn a_store_that_broke_off_is_read_whole_and_used_on_if_nothing_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
-    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    fold_through(&store, &mut blank(), &[one_decision()]);
     StoreError::Failed(fjall::Error::Poisoned).mark(folder.path());
     assert!(suspicion_marker(folder.path()).exists());
     drop(store);
@@ -143,7 +147,7 @@ fn a_snapshot_does_not_hold_what_is_forgotten() {
     let store = Store::open(folder.path(), "log").unwrap();
     let mut state = blank();
     let day = 86_400_000;
-    fold_through(&store, &mut state, &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    fold_through(&store, &mut state, &[one_decision()]);
     assert_eq!(store.view(5).unwrap().unwrap().visitors().count(), 1);
     fold_through(&store, &mut state, &[record(1, T0 + 200 * day, crate::support::tick())]);
     assert_eq!(store.view(5).unwrap().unwrap().visitors().count(), 0);
@@ -154,7 +158,7 @@ fn a_snapshot_does_not_hold_what_is_forgotten() {
 fn a_visitor_that_does_not_decode_stops_the_fold_and_is_thrown_away_when_the_store_is_opened_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
-    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    fold_through(&store, &mut blank(), &[one_decision()]);
     let only = store.visitors.iter().next().unwrap().key().unwrap();
     store.visitors.insert(only, b"\xff").unwrap();
     let state = store.load(5).unwrap().unwrap();
@@ -171,7 +175,7 @@ fn a_visitor_that_does_not_decode_stops_the_fold_and_is_thrown_away_when_the_sto
 fn a_damaged_store_is_thrown_away_when_it_is_opened_next() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
-    fold_through(&store, &mut blank(), &[record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")))]);
+    fold_through(&store, &mut blank(), &[one_decision()]);
     StoreError::Damaged(Damage::Database(fjall::Error::Unrecoverable)).mark(folder.path());
     drop(store);
     let store = Store::open(folder.path(), "log").unwrap();
@@ -220,10 +224,9 @@ fn a_state_folded_anew_finds_what_a_later_one_had_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), "log").unwrap();
     let day = 86_400_000;
-    let decision = record(0, T0, raw::Body::Event(decides("v", "u", T0, "e", "a")));
-    fold_through(&store, &mut blank(), &[decision.clone(), record(1, T0 + 200 * day, crate::support::tick())]);
+    fold_through(&store, &mut blank(), &[one_decision(), record(1, T0 + 200 * day, crate::support::tick())]);
     store.clear(5).unwrap();
-    fold_through(&store, &mut blank(), &[decision]);
+    fold_through(&store, &mut blank(), &[one_decision()]);
     rewrite_tables(&store);
     assert_eq!((store.visitors.len().unwrap(), store.events.len().unwrap()), (1, 1));
 }
