@@ -3,7 +3,10 @@
 use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,20 +51,23 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
     };
     // A line that cannot be written (the disk is full, the reader is gone) is lost. Told of on standard error, as is the
     // default, it would end the thread that logs: `eprintln` panics there.
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
-    let started = if json {
-        lines.json().flatten_event(true).with_span_list(false).try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        lines.with_ansi(terminal).try_init()
+        lines.with_ansi(terminal).boxed()
     };
+    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
     started.map_err(|error| LogError::Twice(error.to_string()))
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })
+fn parse_filter(filter: &str) -> Result<Targets, LogError> {
+    let refused = |reason: String| LogError::Filter { filter: filter.to_owned(), reason };
+    // They would be taken for the name of a module that nothing has.
+    if filter.contains(['[', '{']) {
+        return Err(refused("levels go by module, not by span or field".to_owned()));
+    }
+    filter.parse().map_err(|error: ParseError| refused(error.to_string()))
 }
 
 #[cfg(test)]
@@ -73,5 +79,7 @@ mod tests {
         assert!(parse_filter("warn,millrace_processor=debug").is_ok());
         let said = parse_filter("millrace=loud").expect_err("no such level").to_string();
         assert!(said.contains("millrace=loud") && said.contains("debug"), "{said}");
+        let said = parse_filter("info,[request]=debug").expect_err("spans are not filtered").to_string();
+        assert!(said.contains("by module, not by span"), "{said}");
     }
 }

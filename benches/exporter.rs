@@ -1,9 +1,12 @@
-//! The exporter's pure steps, with the ceiling of encoding beside: `cargo bench -p millrace-exporter-write`.
+//! The exporter's pure steps, with the ceiling of encoding beside: `cargo bench -p millrace-benches --bench exporter`.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 use std::hint::black_box;
 
+use arrow_array::RecordBatch;
+use arrow_json::{LineDelimitedWriter, ReaderBuilder};
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use millrace_eventlog::Record;
@@ -18,6 +21,8 @@ use millrace_schemas::raw::{Attribute, Conversion, Event, Pair, event};
 
 const ROWS: u64 = 20_000;
 const SHARDS: u32 = 4;
+/// Rows of a batch, as the exporter makes them.
+const BATCH_ROWS: usize = 4_096;
 const ACCOUNT: &str = "12345678";
 
 /// Conversions as an SDK sends them, some 600 bytes each, in the order of arrival.
@@ -104,7 +109,29 @@ fn steps(criterion: &mut Criterion) {
     group.bench_function("ceiling: Parquet of ready columns", |bench| {
         bench.iter(|| measured::encode_alone(&batches, ExportType::Events).unwrap());
     });
+    let json = lines(&batches);
+    println!("    the same rows as JSON: {} bytes each", json.len() as u64 / ROWS);
+    group.bench_function("ceiling: Arrow's own JSON reader", |bench| {
+        bench.iter(|| black_box(read(&json, batches[0].schema())));
+    });
+    group.bench_function("ceiling: JSON to Parquet in one go", |bench| {
+        bench.iter(|| measured::encode_alone(&read(&json, batches[0].schema()), ExportType::Events).unwrap());
+    });
     group.finish();
+}
+
+/// The rows as lines of JSON.
+fn lines(batches: &[RecordBatch]) -> Vec<u8> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write_batches(&batches.iter().collect::<Vec<_>>()).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+/// Columns of lines of JSON, as Arrow itself makes them.
+fn read(json: &[u8], schema: SchemaRef) -> Vec<RecordBatch> {
+    let reader = ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).build(json).unwrap();
+    reader.collect::<Result<_, _>>().unwrap()
 }
 
 criterion_group!(benches, steps);

@@ -1,6 +1,6 @@
 //! The pure steps of ingest, and beside them what serde_json makes of the same bytes: into a tree, and into types.
 //!
-//! `cargo bench -p millrace-ingest`
+//! `cargo bench -p millrace-benches --bench ingest`
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 use std::borrow::Cow;

@@ -1,4 +1,5 @@
-//! What the log on Kafka takes and gives, on one broker that shares the machine: `cargo bench -p millrace-eventlog-kafka`.
+//! What the log on Kafka takes and gives, on one broker that shares the machine:
+//! `cargo bench -p millrace-benches --bench kafka`.
 //!
 //! The shapes are those of the embedded log's bench: records of 700 B, tasks that wait for each answer. The broker is the
 //! ceiling: with the client on the same two cores it takes 175-259 thousand records a second without waiting for single
@@ -9,46 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use millrace_eventlog::{Committed, Consumer, Delivery, Log, NewRecord, Topic, Transaction};
+use millrace_benches::{PARTITIONS, SHAPES, TOPIC, append, percentiles, records, values};
+use millrace_eventlog::{Committed, Consumer, Delivery, Log, Topic, Transaction};
 use millrace_eventlog_kafka::topics::{self, TopicSettings};
 use millrace_eventlog_kafka::{KafkaLog, Options};
 use millrace_harness::kafka::Cluster;
 use millrace_harness::wait::clock;
 use tokio::runtime::Runtime;
 
-const TOPIC: Topic = Topic("bench");
 const OUTPUT: Topic = Topic("output");
-const PARTITIONS: u32 = 4;
-const RECORD_BYTES: usize = 700;
 const TRANSACTION_RECORDS: u64 = 5_000;
-
-/// Text that compresses like events do, about three to one.
-fn value(n: u64) -> Bytes {
-    let mut text = String::with_capacity(RECORD_BYTES + 40);
-    let mut word = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    while text.len() < RECORD_BYTES {
-        word = (word ^ (word >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        text.push_str(&format!("\"attribute_{}\":\"{:012x}\",", word % 7, word >> 16));
-    }
-    text.truncate(RECORD_BYTES);
-    text.into()
-}
-
-fn records(values: &[Bytes], from: u64, count: u64) -> Vec<NewRecord> {
-    let record = |n: u64| NewRecord {
-        partition: (n % u64::from(PARTITIONS)) as u32,
-        version: 1,
-        key: Bytes::from_static(b"account\0visitor"),
-        value: values[(n % values.len() as u64) as usize].clone(),
-    };
-    (from..from + count).map(record).collect()
-}
-
-fn values() -> Arc<Vec<Bytes>> {
-    Arc::new((0..512).map(value).collect())
-}
 
 async fn open(cluster: &Cluster) -> Arc<KafkaLog> {
     let mut options = Options::new(cluster.bootstrap(), "bench");
@@ -61,33 +33,6 @@ async fn open(cluster: &Cluster) -> Arc<KafkaLog> {
     });
     topics::create(&options, &settings, 1).await.expect("the log can be made");
     KafkaLog::open(options, &[TOPIC, OUTPUT]).await.expect("the log can be opened")
-}
-
-/// One request after the other from each of `senders` tasks, `requests` in all; the time it took and every latency.
-async fn append(log: &Arc<KafkaLog>, senders: u64, requests: u64, count: u64) -> (Duration, Vec<Duration>) {
-    let (values, each, began) = (values(), requests.div_ceil(senders), clock().elapsed());
-    let mut tasks = tokio::task::JoinSet::new();
-    for sender in 0..senders {
-        let (log, values) = (Arc::clone(log), Arc::clone(&values));
-        tasks.spawn(async move {
-            let mut latencies = Vec::with_capacity(each as usize);
-            for n in 0..each {
-                let asked = clock().elapsed();
-                let request = records(&values, sender * 31 + n * 7, count);
-                log.append(TOPIC, request).await.expect("the log takes records");
-                latencies.push(clock().elapsed() - asked);
-            }
-            latencies
-        });
-    }
-    let latencies = tasks.join_all().await.concat();
-    (clock().elapsed() - began, latencies)
-}
-
-fn percentiles(mut latencies: Vec<Duration>) -> String {
-    latencies.sort();
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    format!("p50 {:?}, p99 {:?}, max {:?}", at(0.5), at(0.99), at(1.0))
 }
 
 async fn consume(member: &mut Box<dyn Consumer>, records_due: u64) -> Duration {
@@ -114,16 +59,17 @@ async fn join(log: &Arc<KafkaLog>) -> Box<dyn Consumer> {
 fn log(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let home = tempfile::tempdir().expect("a folder");
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository").join("tests");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
     let Some(cluster) = runtime.block_on(Cluster::start(&tests, home.path(), 1)) else { return };
     let log = runtime.block_on(open(&cluster));
     let mut group = c.benchmark_group("append to Kafka");
-    for (senders, count) in [(1, 1), (64, 1), (64, 10), (64, 50)] {
+    for (senders, count) in SHAPES {
         let mut latencies = Vec::new();
         group.throughput(Throughput::Elements(count));
         group.bench_function(BenchmarkId::new(format!("{senders} senders"), format!("{count} a request")), |b| {
             b.iter_custom(|requests| {
-                let (took, some) = runtime.block_on(append(&log, senders, requests.next_multiple_of(senders), count));
+                let (took, some) =
+                    runtime.block_on(append(log.clone(), senders, requests.next_multiple_of(senders), count));
                 latencies.extend(some);
                 took
             });

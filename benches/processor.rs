@@ -1,4 +1,5 @@
-//! How many events a second one core folds, from the raw record's bytes to the outcome's, changes applied.
+//! How many events a second one core folds, from the raw record's bytes to the outcome's, changes applied:
+//! `cargo bench -p millrace-benches --bench processor`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
