@@ -31,6 +31,7 @@ mod records;
 mod refusal;
 mod room;
 mod tracking;
+mod unknown_fields;
 
 use std::sync::Arc;
 

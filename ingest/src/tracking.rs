@@ -45,17 +45,19 @@ pub(crate) fn make_one(taken: &Taken) -> Result<Made, Refusal> {
 pub(crate) fn make_batch(taken: &Taken) -> Result<Made, Refusal> {
     let text = text(taken)?;
     let arena = Bump::new();
-    let Body { tracks } = read::many(&mut Json::new(text, &arena)).map_err(|stopped| refusal(stopped, text))?;
+    let Body { tracks, beside } = read::many(&mut Json::new(text, &arena)).map_err(|stopped| refusal(stopped, text))?;
     let mut maker = Maker::new(taken, text.len())?;
-    let mut errors = Vec::new();
-    for (index, track) in tracks.iter().enumerate() {
-        match maker.keep(track, index) {
+    let (count, mut errors) = (tracks.len(), Vec::new());
+    for (index, mut track) in tracks.into_iter().enumerate() {
+        // Here and not while reading, so that what a hundred events share is there once at a time.
+        beside.iter().for_each(|(path, value)| track.unknown.add(path, value));
+        match maker.keep(&track, index) {
             Ok(_) => {}
             Err(NotKept::Refused(refusal)) => return Err(refusal),
-            Err(NotKept::Bad(problem)) => errors.push(maker.reject(track, index, problem)?),
+            Err(NotKept::Bad(problem)) => errors.push(maker.reject(&track, index, problem)?),
         }
     }
-    let answer = Batch { success_count: tracks.len() - errors.len(), failure_count: errors.len(), errors };
+    let answer = Batch { success_count: count - errors.len(), failure_count: errors.len(), errors };
     Ok(Made { prepared: maker.records.finish(), answer: axum::Json(answer).into_response() })
 }
 
@@ -137,7 +139,7 @@ impl<'t> Maker<'t> {
             kind,
             source: shared.source,
             request_id: shared.request_id,
-            unknown_fields: &track.unknown,
+            unknown_fields: track.unknown.as_str(),
         };
         match self.records.event(&event) {
             Ok(Ok(())) => Ok(kept),

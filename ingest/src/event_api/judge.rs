@@ -1,6 +1,5 @@
 //! Makes events and rejects of what a body says: each event of the batch becomes exactly one of the two.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use millrace_schemas::raw_encode::{ConversionRef, DecisionRef, EventRef, KindRef};
@@ -12,6 +11,7 @@ use crate::limits::EVENT_BYTES_MAX;
 use crate::problem::{Broken, Problem};
 use crate::records::{LARGE, Prepared, Records, Rejected, Shared};
 use crate::refusal::Refusal;
+use crate::unknown_fields::UnknownFields;
 
 use super::batch::{Batch, Event, Lists, Part, Snapshot, Unknown, Visitor, Within};
 
@@ -40,7 +40,7 @@ pub(crate) fn records(batch: &Batch<'_>, origin: &Origin<'_>, body_bytes: usize)
         user_ip: user_ip.as_deref(),
         records: Records::new(origin.shared, body_bytes),
         matching: Vec::new(),
-        unknown: String::new(),
+        unknown: UnknownFields::default(),
     };
     for (index, visitor) in batch.visitors.iter().enumerate() {
         judge.visitor(index, visitor)?;
@@ -55,7 +55,7 @@ struct Judge<'b, 'a> {
     records: Records<'b>,
     // Reused from event to event.
     matching: Vec<DecisionRef<'a>>,
-    unknown: String,
+    unknown: UnknownFields,
 }
 
 /// Where an event stands in its body, for paths.
@@ -185,11 +185,11 @@ impl<'a> Judge<'_, 'a> {
             kind,
             source,
             request_id,
-            unknown_fields: &self.unknown,
+            unknown_fields: self.unknown.as_str(),
         })
     }
 
-    /// The unknown fields of an event and of all it stands in, as one JSON object: path to value as sent.
+    /// The unknown fields of an event and of all it stands in.
     fn write_unknown(&mut self, visitor: &Visitor<'_>, snapshot: &Snapshot<'_>, event: &Event<'_>) {
         let lists = &self.batch.lists;
         let parts = [
@@ -201,21 +201,17 @@ impl<'a> Judge<'_, 'a> {
         self.unknown.clear();
         for (part, fields) in parts {
             for field in fields {
-                self.unknown.push(if self.unknown.is_empty() { '{' } else { ',' });
-                write_field(&mut self.unknown, part, field);
+                self.unknown.add(&path(part, field), field.value);
             }
         }
         if is_decision(event) {
-            write_beyond_decision(&mut self.unknown, event, lists);
-        }
-        if !self.unknown.is_empty() {
-            self.unknown.push('}');
+            keep_beyond_decision(&mut self.unknown, event, lists);
         }
     }
 }
 
 /// What a conversion has fields for and a decision has not.
-fn write_beyond_decision(object: &mut String, event: &Event<'_>, lists: &Lists<'_>) {
+fn keep_beyond_decision(unknown: &mut UnknownFields, event: &Event<'_>, lists: &Lists<'_>) {
     let texts = |part: &Part| -> Option<Value> {
         let pairs = &lists.pairs[part.clone()];
         (!pairs.is_empty())
@@ -229,22 +225,18 @@ fn write_beyond_decision(object: &mut String, event: &Event<'_>, lists: &Lists<'
         ("properties", texts(&event.properties)),
     ];
     for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        object.push(if object.is_empty() { '{' } else { ',' });
-        // Writing to a String cannot fail.
-        let _ = write!(object, "\"event.{name}\":{value}");
+        unknown.add(&format!("event.{name}"), value);
     }
 }
 
-fn write_field(object: &mut String, part: &str, field: &Unknown<'_>) {
+fn path(part: &str, field: &Unknown<'_>) -> String {
     let within = match field.within {
         None => String::new(),
         Some(Within::Attribute(index)) => format!("attributes[{index}]."),
         Some(Within::Decision(index)) => format!("decisions[{index}]."),
         Some(Within::Metadata(index)) => format!("decisions[{index}].metadata."),
     };
-    let path = Value::from(format!("{part}.{within}{}", field.name));
-    // Writing to a String cannot fail.
-    let _ = write!(object, "{path}:{}", field.value);
+    format!("{part}.{within}{}", field.name)
 }
 
 fn is_decision(event: &Event<'_>) -> bool {

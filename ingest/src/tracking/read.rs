@@ -6,6 +6,7 @@ use crate::pairs::keep_last;
 use crate::problem::{
     Broken, Problem, Problems, Slot, as_text, id as id_text, number, out_of_range, text, typed, uuid, wrong_type,
 };
+use crate::unknown_fields::UnknownFields;
 
 use super::{exposure, instant};
 
@@ -26,6 +27,8 @@ impl From<Fault> for Stopped {
 /// The body of `/batch`.
 pub(crate) struct Body<'a> {
     pub(crate) tracks: Vec<Track<'a>>,
+    /// What else the body has: path and value as sent.
+    pub(crate) beside: Vec<(String, &'a str)>,
 }
 
 /// One event as sent.
@@ -48,8 +51,8 @@ pub(crate) struct Track<'a> {
     pub(crate) tags: Vec<(&'a str, &'a str)>,
     pub(crate) timestamp_ms: Option<i64>,
     pub(crate) uuid: Option<&'a str>,
-    /// Fields not named here, and the keys of experiment and flag, as one JSON object; or empty.
-    pub(crate) unknown: String,
+    /// Fields not named here, and the keys of experiment and flag.
+    pub(crate) unknown: UnknownFields,
 }
 
 impl<'a> Track<'a> {
@@ -70,6 +73,7 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
     let mut problems = Problems::default();
     let mut tracks = Vec::new();
     let mut events = Slot::EMPTY;
+    let mut beside = Vec::new();
     let mut too_many = false;
     if json.kind() == Kind::Object {
         json.object(|json, field| {
@@ -85,7 +89,11 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
                     Ok(())
                 });
             }
+            let mark = json.mark();
             json.value()?;
+            if beside.len() < LIST_MAX {
+                beside.push((format!("batch.{field}"), json.since(mark)));
+            }
             Ok::<_, Stopped>(())
         })?;
     } else {
@@ -100,7 +108,7 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
     match problems.into_first() {
         _ if too_many => Err(Stopped::TooMany),
         Some(problem) => Err(Stopped::Field(problem)),
-        None => Ok(Body { tracks }),
+        None => Ok(Body { tracks, beside }),
     }
 }
 
@@ -143,7 +151,7 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
             _ => {
                 let mark = json.mark();
                 json.value()?;
-                keep(&mut track.unknown, field, json.since(mark));
+                track.unknown.add(&format!("event.{field}"), json.since(mark));
             }
         }
         Ok::<_, Stopped>(())
@@ -159,32 +167,22 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
     // The record has no fields for these; they are kept with the unknown ones.
     for (field, key) in [("experiment_key", experiment.value), ("feature_flag_key", flag.value)] {
         if let Some(key) = key {
-            keep(&mut track.unknown, field, &serde_json::Value::from(key).to_string());
+            track.unknown.add(&format!("event.{field}"), serde_json::Value::from(key));
         }
     }
     if exposure(track).is_some() {
         // Nor has a decision's for these.
         if let Some(name) = track.event_name {
-            keep(&mut track.unknown, "event_name", &serde_json::Value::from(name).to_string());
+            track.unknown.add("event.event_name", serde_json::Value::from(name));
         }
         if let Some(value) = track.value {
-            keep(&mut track.unknown, "value", &serde_json::Value::from(value).to_string());
+            track.unknown.add("event.value", serde_json::Value::from(value));
         }
         if let Some(metadata) = track.metadata {
-            keep(&mut track.unknown, "metadata", metadata);
+            track.unknown.add("event.metadata", metadata);
         }
     }
-    if !track.unknown.is_empty() {
-        track.unknown.push('}');
-    }
     Ok(())
-}
-
-fn keep(object: &mut String, field: &str, value: &str) {
-    object.push(if object.is_empty() { '{' } else { ',' });
-    object.push_str(&serde_json::Value::from(format!("event.{field}")).to_string());
-    object.push(':');
-    object.push_str(value);
 }
 
 fn bounded(value: Value<'_>, chars_max: usize) -> Result<Option<&str>, Broken> {

@@ -190,6 +190,23 @@ async fn a_batch_takes_the_good_names_the_bad_and_keeps_them_as_rejects() {
 }
 
 #[tokio::test]
+async fn what_a_batch_has_beside_its_events_is_kept_with_each() {
+    let world = World::new().await;
+    let event = |user: &str| json!({"user_id": user, "event_type": "x", "extra": 1});
+    let body = json!({"sent_by": {"app": "shop"}, "events": [event("ann"), event("bob")]});
+    assert_eq!(world.post(BATCH, &[], body.to_string()).await.status, 200);
+    for kept in world.accepted() {
+        let unknown: Value = serde_json::from_str(&kept.unknown_fields).unwrap();
+        assert_eq!(unknown, json!({"event.extra": 1, "batch.sent_by": {"app": "shop"}}));
+    }
+    assert_eq!(world.accepted().len(), 2);
+
+    let large = json!({"sent_by": "x".repeat(300_000), "events": [event("ann")]}).to_string();
+    let answer = world.post(BATCH, &[], large).await.json();
+    assert_eq!(answer["failure_count"], 1, "an event with it would be larger than one may be: {answer}");
+}
+
+#[tokio::test]
 async fn a_batch_has_1_to_100_events() {
     let world = World::new().await;
     let events = |count| json!({"events": vec![json!({"user_id": "ann", "event_type": "x"}); count]}).to_string();
