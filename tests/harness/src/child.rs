@@ -1,9 +1,17 @@
 //! Child processes and the ports they get.
 
+use std::fs::{self, OpenOptions};
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::until;
+
+/// Lines of what a child printed that are shown where it fails.
+const LAST_LINES: usize = 40;
 
 /// A child that does not outlive its owner.
 pub struct Killed(pub(crate) Child);
@@ -18,6 +26,36 @@ impl Killed {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
     }
 
+    /// Starts a command without input that appends all it prints to a file.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn spawn_into(command: &mut Command, output: &Path) -> Self {
+        let out = OpenOptions::new().create(true).append(true).open(output).expect("an output file");
+        let also = out.try_clone().expect("a second handle of the output file");
+        Self::spawn(command.stdin(Stdio::null()).stdout(out).stderr(also))
+    }
+
+    /// Waits until `/readyz` of a Millrace at `address` that prints into `output` says so.
+    ///
+    /// # Panics
+    /// It has ended, or is not ready in time.
+    pub async fn ready(&mut self, name: &str, address: &str, output: &Path, within: Duration) {
+        let ready = format!("http://{address}/readyz");
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
+        until(&format!("{name} to be ready"), within, async || {
+            if let Some(status) = self.ended() {
+                panic!("{name} ended by itself: {status}\n{}", last_lines(output));
+            }
+            let response = client.get(&ready).send().await.map_err(|error| error.to_string())?;
+            let status = response.status();
+            let body = response.text().await.unwrap_or_default();
+            if status.is_success() { Ok(()) } else { Err(format!("{status} {body}")) }
+        })
+        .await;
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("a child's status can be asked for")
@@ -26,7 +64,7 @@ impl Killed {
     /// Resident memory in bytes; 0 where the system does not tell.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
@@ -63,4 +101,12 @@ pub fn free_port() -> u16 {
 #[must_use]
 pub fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
+}
+
+/// What a Millrace printed last; a line a request would hide what matters.
+#[must_use]
+pub(crate) fn last_lines(output: &Path) -> String {
+    let printed = fs::read_to_string(output).unwrap_or_default();
+    let lines: Vec<&str> = printed.lines().filter(|line| !line.contains("millrace::request")).collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

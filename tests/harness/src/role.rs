@@ -1,13 +1,12 @@
 //! One role of a cluster as a child process: `millrace ingest`, `process`, `export` or `serve`.
 
-use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::child::{Killed, free_address};
+use crate::child::{Killed, free_address, last_lines};
 use crate::wait::until;
 
 /// How long a start may take on two busy cores, recovery of every partition included.
@@ -113,8 +112,6 @@ impl Role {
         if self.process.is_some() {
             return;
         }
-        let output = OpenOptions::new().create(true).append(true).open(&self.output).expect("an output file");
-        let also = output.try_clone().expect("a second handle of the output file");
         let mut command = Command::new(&self.binary);
         command.arg(self.kind.command()).arg("--config").arg(&self.config).args(["--instance", &self.name]);
         command.args(["--listen", &self.api]);
@@ -122,7 +119,7 @@ impl Role {
             command.args(["--s3-listen", &self.s3]);
         }
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
-        self.process = Some(Killed::spawn(command.stdin(Stdio::null()).stdout(output).stderr(also)));
+        self.process = Some(Killed::spawn_into(&mut command, &self.output));
     }
 
     /// Waits until `/readyz` says so.
@@ -130,19 +127,8 @@ impl Role {
     /// # Panics
     /// It has ended, or is not ready in time.
     pub async fn wait_ready(&mut self) {
-        let (name, output, ready) = (self.name.clone(), self.output.clone(), format!("{}/readyz", self.api()));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
         let process = self.process.as_mut().expect("a role that was started");
-        until(&format!("{name} to be ready"), READY_WITHIN, async || {
-            if let Some(status) = process.ended() {
-                panic!("{name} ended by itself: {status}\n{}", last_lines(&output));
-            }
-            let response = client.get(&ready).send().await.map_err(|error| error.to_string())?;
-            let status = response.status();
-            let body = response.text().await.unwrap_or_default();
-            if status.is_success() { Ok(()) } else { Err(format!("{status} {body}")) }
-        })
-        .await;
+        process.ready(&self.name, &self.api, &self.output, READY_WITHIN).await;
     }
 
     /// `kill -9`; nothing if it does not run.
@@ -218,11 +204,4 @@ impl Drop for Role {
             eprintln!("--- the last lines of {}\n{}\n---", self.name, last_lines(&self.output));
         }
     }
-}
-
-/// What it said last; a line a request would hide what matters.
-fn last_lines(output: &Path) -> String {
-    let output = fs::read_to_string(output).unwrap_or_default();
-    let lines: Vec<&str> = output.lines().filter(|line| !line.contains("millrace::request")).collect();
-    lines[lines.len().saturating_sub(25)..].join("\n")
 }

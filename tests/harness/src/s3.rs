@@ -1,8 +1,8 @@
 //! A real S3 server on this machine: versitygw, which `tests/services/install` puts into `tests/.cache`.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,13 +109,11 @@ impl S3 {
         if self.process.is_some() {
             return;
         }
-        let log = OpenOptions::new().create(true).append(true).open(self.folder.join("log")).expect("a server's log");
-        let also = log.try_clone().expect("a second handle of a server's log");
         let mut command = Command::new(&self.program);
         command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
         command.args(["--quiet", "--keep-alive", "--region", REGION, "--port", &self.address, "--health", "/health"]);
         command.arg("posix").arg(self.folder.join("data"));
-        let mut process = Killed::spawn(command.stdin(Stdio::null()).stdout(log).stderr(also));
+        let mut process = Killed::spawn_into(&mut command, &self.folder.join("log"));
         let (client, health) = (reqwest::Client::new(), format!("{}/health", self.endpoint()));
         until("the S3 server to serve", UP_WITHIN, async || {
             if let Some(status) = process.ended() {
