@@ -1,4 +1,4 @@
-//! What the commands on accounts, users, keys and tokens have in common: create, list, revoke.
+//! What the commands on accounts, users, keys and tokens have in common: create, change, list, revoke.
 
 use clap::Args;
 use http::Method;
@@ -46,22 +46,33 @@ impl Directory {
     ///
     /// # Errors
     /// What the directory says.
-    pub(super) async fn create(&self, mut body: Value) -> Result<(), CommandFailure> {
-        if let Some(fields) = body.as_object_mut() {
-            fields.retain(|_, value| !value.is_null());
-        }
-        let made = self.call(Method::POST, self.kind.path, Some(body)).await?;
-        if self.output.json {
-            say(&format!("{made}\n"));
-            return Ok(());
-        }
-        for column in self.kind.columns {
-            say(&format!("{column:12}{}\n", cell(&made[*column])));
-        }
-        if let Some((field, name)) = self.kind.secret {
+    pub(super) async fn create(&self, body: Value) -> Result<(), CommandFailure> {
+        let made = self.call(Method::POST, self.kind.path, Some(without_nulls(body))).await?;
+        self.print(&made);
+        if let Some((field, name)) = self.kind.secret.filter(|_| !self.output.json) {
             say(&format!("\n{}\n\nThis is {name}. It is shown this once.\n", cell(&made[field])));
         }
         Ok(())
+    }
+
+    /// Changes one and prints it.
+    ///
+    /// # Errors
+    /// What the directory says.
+    pub(super) async fn change(&self, id: &str, body: Value) -> Result<(), CommandFailure> {
+        let path = format!("{}/{}", self.kind.path, id_in_path(id)?);
+        let changed = self.call(Method::PATCH, &path, Some(without_nulls(body))).await?;
+        self.print(&changed);
+        Ok(())
+    }
+
+    fn print(&self, thing: &Value) {
+        if self.output.json {
+            return say(&format!("{thing}\n"));
+        }
+        for column in self.kind.columns {
+            say(&format!("{column:12}{}\n", cell(&thing[*column])));
+        }
     }
 
     /// Prints all, or those of one account.
@@ -104,6 +115,14 @@ impl Directory {
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, CommandFailure> {
         self.target.open().await?.call(method, path, body).await
     }
+}
+
+/// What was not given is left out.
+fn without_nulls(mut body: Value) -> Value {
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
 }
 
 /// Ids are letters, digits, `-` and `_`: whatever else was typed is none, and must not become part of an address.

@@ -8,6 +8,7 @@
 //! | `POST /local/tokens` `{"user", "name"}` (id, username or e-mail address) | 201 with the secret as `token`, once |
 //! | `GET /local/accounts` | `{"accounts": […], "more": false}` |
 //! | `GET /local/users`, `/keys`, `/tokens` `?account=ID` | the same with `users`, `keys`, `tokens` |
+//! | `PATCH /local/accounts/{id}` `{"origins"?, "slot_ms"?}` | 200 with the account; `origins` are all there are, `slot_ms` 0 is the plan's choice |
 //! | `DELETE /local/accounts/{id}` | 204: closed |
 //! | `DELETE /local/users/{id}` | 204: deactivated |
 //! | `DELETE /local/keys/{id}`, `/tokens/{id}` | 204: revoked |
@@ -49,7 +50,7 @@ pub fn local_router(node: Arc<Node>, auditor: Arc<Auditor>) -> Router {
     let operations = Operations { node, auditor, secrets: Arc::new(SystemSecrets) };
     Router::new()
         .route("/local/accounts", post(accounts::create).get(lists::accounts))
-        .route("/local/accounts/{id}", delete(accounts::close))
+        .route("/local/accounts/{id}", delete(accounts::close).patch(accounts::change))
         .route("/local/users", post(users::create).get(lists::users))
         .route("/local/users/{id}", delete(users::deactivate))
         .route("/local/keys", post(keys::create).get(lists::keys))

@@ -184,6 +184,33 @@ async fn revoking_answers_204_once_and_404_after() {
 }
 
 #[tokio::test]
+async fn an_account_is_changed_in_what_is_named_and_stays_as_it_is_otherwise() {
+    let operator = Operator::new().await;
+    operator.made("/local/accounts", json!({"id": "shop", "name": "Shop"})).await;
+    let change = async |body: Value| operator.call("PATCH", "/local/accounts/shop", Some(body)).await;
+
+    let (status, changed) = change(json!({"origins": ["https://shop.example"]})).await;
+    assert_eq!((status, &changed["origins"]), (StatusCode::OK, &json!(["https://shop.example"])));
+    let (_, changed) = change(json!({"slot_ms": 60_000})).await;
+    assert_eq!((&changed["slot_ms"], &changed["origins"]), (&json!(60_000), &json!(["https://shop.example"])));
+    assert_eq!(operator.get("/local/accounts").await["accounts"][0], changed);
+    let (_, changed) = change(json!({"origins": []})).await;
+    assert_eq!(changed["origins"], json!([]));
+
+    for (body, field) in [
+        (json!({"origins": ["no origin"]}), "origins"),
+        (json!({"slot_ms": -1}), "slot_ms"),
+        (json!({}), "nothing to change"),
+    ] {
+        let (status, answer) = change(body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert!(text(&answer, "detail").contains(field), "{answer}");
+    }
+    let (status, _) = operator.call("PATCH", "/local/accounts/none", Some(json!({"slot_ms": 0}))).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_in_detail() {
     let operator = Operator::new().await;
     operator.made("/local/accounts", json!({"id": "shop", "name": "Shop"})).await;

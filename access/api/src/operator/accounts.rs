@@ -1,10 +1,10 @@
-//! Making and closing accounts.
+//! Making, changing and closing accounts.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use millrace_directory::Command;
+use millrace_directory::{AccountId, Command};
 use serde::Deserialize;
 
 use super::{Body, Id, Operations, account_id, made};
@@ -37,12 +37,39 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(ShownAccount::from(account))).into_response())
 }
 
+/// What is to be changed; what is not named stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangedAccount {
+    /// All origins browsers may send from.
+    origins: Option<Vec<String>>,
+    /// 0: the day's plan decides.
+    slot_ms: Option<i64>,
+}
+
+pub(super) async fn change(
+    State(operations): State<Operations>,
+    operator: LocalOperator,
+    Id(id): Id,
+    Body(changed): Body<ChangedAccount>,
+) -> Result<Response, ApiError> {
+    let account_id = existing(&id)?;
+    let ChangedAccount { origins, slot_ms } = changed;
+    let command = Command::ChangeAccount { account_id: account_id.clone(), slot_ms, origins };
+    let done = operations.act(&operator, operator.authorise(command)).await?;
+    let account = made(done.directory.account(&account_id))?;
+    Ok(Json(ShownAccount::from(account)).into_response())
+}
+
 pub(super) async fn close(
     State(operations): State<Operations>,
     operator: LocalOperator,
     Id(id): Id,
 ) -> Result<StatusCode, ApiError> {
-    // What is no account id is the id of no account.
-    let account_id = account_id(&id).map_err(|_| ApiError::NotFound { what: "Account" })?;
-    operations.end(&operator, Command::CloseAccount { account_id }).await
+    operations.end(&operator, Command::CloseAccount { account_id: existing(&id)? }).await
+}
+
+/// What is no account id is the id of no account.
+fn existing(id: &str) -> Result<AccountId, ApiError> {
+    account_id(id).map_err(|_| ApiError::NotFound { what: "Account" })
 }
