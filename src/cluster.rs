@@ -5,6 +5,7 @@
 //! | `role` | which roles there are |
 //! | `brokers` | opens the log, makes its topics |
 //! | `bucket` | opens the object store, and looks whether it lets us in |
+//! | `whole` | looks whether every topic is the one the log was made with |
 //! | `watched` | what the object store last failed at |
 
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use millrace_directory::{Node, SystemSecrets};
 use millrace_eventlog::ReadError;
 use millrace_eventlog_kafka::limits::CLOSE_TIMEOUT;
 use millrace_eventlog_kafka::{KafkaLog, OpenError};
-use millrace_processor::partitions_without_settings;
 use millrace_telemetry::{Readiness, Requests};
 use object_store::ObjectStore;
 use tokio::net::TcpListener;
@@ -36,10 +36,12 @@ mod brokers;
 mod bucket;
 mod role;
 mod watched;
+mod whole;
 
 pub(crate) use brokers::{command_log, make_topics, topics_now};
 pub(crate) use bucket::open_store;
 pub use role::Role;
+pub(crate) use whole::{Wholeness, finish_log, whole_log};
 
 use bucket::Refusal;
 use watched::Watched;
@@ -117,7 +119,7 @@ async fn start(
     let readiness = parts.readiness();
     let log = reach_log(&config, &instance, &clock, &readiness).await?;
     let ground = Ground { log: log.clone(), clock, secrets: Arc::new(SystemSecrets) };
-    reach_settings(&ground, &readiness).await;
+    reach_whole(&ground, &readiness).await?;
     let service = match role {
         Role::Ingest => Service::Ingest { config: config.ingest, node: reach_directory(&ground, parts).await? },
         Role::Process => {
@@ -173,12 +175,14 @@ async fn reach_log(
     }
 }
 
-/// A log whose settings are not written yet would be folded with others than it is meant to.
-async fn reach_settings(ground: &Ground, readiness: &Readiness) {
+/// A log that is not made to the end would be folded with other settings than it is meant to; one with a topic that was made anew
+/// lacks what others count on.
+async fn reach_whole(ground: &Ground, readiness: &Readiness) -> Result<(), StartError> {
     loop {
-        let waiting = match partitions_without_settings(ground.log.as_ref()).await {
-            Ok(lacking) if lacking.is_empty() => return,
-            Ok(lacking) => format!("{} partitions have no settings: run `millrace topics`", lacking.len()),
+        let waiting = match whole_log(ground.log.as_ref()).await {
+            Ok(Wholeness::Whole) => return Ok(()),
+            Ok(Wholeness::NotYet(reason)) => format!("{reason}: run `millrace topics`"),
+            Ok(Wholeness::MadeAnew(reason)) => return Err(StartError::Topics(vec![reason])),
             Err(error) => error.to_string(),
         };
         readiness.report(START, Err(format!("waiting for the log: {waiting}")));

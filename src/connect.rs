@@ -101,7 +101,11 @@ pub(crate) async fn start_directory(
     parts.readiness().probe("directory", move || fresh.fresh());
     let running = Arc::clone(&node);
     parts.spawn("directory", Stage::Ground, async move {
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Whom to let in is not known any more, and will not be.
+            reason = running.halted() => return Err(reason),
+        }
         running.finished().await;
         Ok(())
     });

@@ -102,23 +102,24 @@ async fn a_revoked_key_is_refused_by_ingest_within_a_second_and_a_new_account_ne
 async fn a_wrong_topic_is_refused_by_every_role_with_the_words_that_mend_it() {
     let home = tempfile::tempdir().unwrap();
     let Some(mut deployment) = deployed(&home).await else { return };
-    for role in &mut deployment.roles {
-        role.terminate().await;
-    }
-    let set = |deployment: &Deployment, setting: &str| {
-        let topic = ["--alter", "--entity-type", "topics", "--entity-name", "millrace.access", "--add-config", setting];
-        let _ = deployment.brokers.tool("org.apache.kafka.tools.ConfigCommand", &topic);
-    };
-    set(&deployment, "retention.ms=86400000");
+    terminate_all(&mut deployment).await;
+    let (tool, topic) = ("org.apache.kafka.tools.ConfigCommand", "millrace.access");
+    let spoil = ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", "retention.ms=86400000"];
+    let _ = deployment.brokers.tool(tool, &spoil);
+    let mut remedy = None;
     for role in &mut deployment.roles {
         role.start();
         let (status, said) = role.ended().await;
         assert_eq!(status.code(), Some(7), "{}: {said}", role.name());
-        assert!(said.contains("--entity-name millrace.access --add-config retention.ms=-1"), "{}: {said}", role.name());
+        let told = said.split_once("mend it with kafka-configs.sh ").and_then(|(_, told)| told.lines().next());
+        let told = told.unwrap_or_else(|| panic!("{}: {said}", role.name()));
+        assert!(told.ends_with("--entity-name millrace.access --add-config retention.ms=-1"), "{told}");
+        remedy = Some(told.to_owned());
     }
     let checked = deployment.command(&["topics", "--check"]).output().unwrap();
     assert_eq!(checked.status.code(), Some(7), "{}", printed(&checked));
-    set(&deployment, "retention.ms=-1");
+    let remedy = remedy.expect("there are roles");
+    let _ = deployment.brokers.tool_as_told(tool, &remedy.split_whitespace().collect::<Vec<_>>());
     for role in &mut deployment.roles {
         role.start();
         role.wait_ready().await;
@@ -163,6 +164,96 @@ async fn a_store_that_is_away_is_waited_for_and_one_without_the_bucket_is_refuse
     let (status, said) = exporter.ended().await;
     assert_eq!(status.code(), Some(8), "{said}");
     assert!(said.contains("no-such-bucket") && said.contains("NoSuchBucket"), "{said}");
+}
+
+/// Deletes a topic and makes it again, with the partitions and settings it had.
+async fn make_anew(deployment: &Deployment, name: &str) {
+    let topics = json_of(deployment, &["topics", "--check"]);
+    let topic = topics["topics"].as_array().unwrap().iter().find(|topic| topic["topic"] == name).unwrap().clone();
+    let tool = |args: &[&str]| deployment.brokers.tool("org.apache.kafka.tools.TopicCommand", args);
+    let _ = tool(&["--delete", "--topic", name]);
+    until("the topic to be gone", SOON, async || {
+        let listed = tool(&["--list"]);
+        if listed.lines().any(|line| line == name) { Err(listed) } else { Ok(()) }
+    })
+    .await;
+    let partitions = topic["partitions"].to_string();
+    let settings = topic["settings"].as_object().unwrap().iter().map(|(key, value)| format!("{key}={}", text(value)));
+    let settings: Vec<String> = settings.collect();
+    let mut create = vec!["--create", "--topic", name, "--partitions", &partitions];
+    for setting in &settings {
+        create.extend(["--config", setting.as_str()]);
+    }
+    let _ = tool(&create);
+}
+
+/// Starts every role of these kinds, and expects each to end with this code and these words.
+async fn refuse_to_run(deployment: &mut Deployment, kinds: &[Kind], code: i32, words: &str) {
+    for index in kinds.iter().flat_map(|kind| deployment.of(*kind)).collect::<Vec<_>>() {
+        let role = &mut deployment.roles[index];
+        role.start();
+        let (status, said) = role.ended().await;
+        assert_eq!(status.code(), Some(code), "{}: {said}", role.name());
+        assert!(said.contains(words), "{}: {said}", role.name());
+    }
+}
+
+async fn terminate_all(deployment: &mut Deployment) {
+    for role in &mut deployment.roles {
+        role.terminate().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_made_anew_stops_every_role_that_counts_on_it() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    let (account, team) = (deployment.account().to_owned(), deployment.team(0));
+    let sent = vec![decision("ann", "decided", "9300", "9302", clock().now_ms())];
+    deployment.apis()[0].post_taken(&batch(&account, sent)).await;
+    let export = Export::open(&team).await.unwrap();
+    until("the row", VISIBLE, async || {
+        let rows = export.rows("decisions").await.map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err("none yet".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    terminate_all(&mut deployment).await;
+    let stored = Export::of_store(deployment.s3.store(), &account).unwrap();
+    let listed = stored.list().await.unwrap();
+
+    make_anew(&deployment, "millrace.enriched").await;
+    refuse_to_run(&mut deployment, &[Kind::Process, Kind::Export], 1, "millrace.enriched").await;
+
+    make_anew(&deployment, "millrace.access").await;
+    let words = "millrace.access is not the topic log";
+    refuse_to_run(&mut deployment, &Kind::ALL, 7, words).await;
+    for args in [&["topics"][..], &["topics", "--check"], &["accounts", "list"]] {
+        let output = deployment.command(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{args:?}: {}", printed(&output));
+        assert!(printed(&output).contains(words), "{args:?} heals nothing: {}", printed(&output));
+    }
+    assert_eq!(stored.list().await.unwrap(), listed, "nothing was published, and nothing is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raw_topic_that_was_made_anew_is_not_given_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = deployed(&home).await else { return };
+    // A processor that is ready has folded the settings; a tick later it has said so in the enriched topic.
+    until("every partition to be folded", SOON, async || {
+        let status = json_of(&deployment, &["status"]);
+        let folded = |partition: &Value| partition["folded"].as_i64().is_some_and(|folded| folded > 0);
+        if status["partitions"].as_array().unwrap().iter().all(folded) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    terminate_all(&mut deployment).await;
+
+    make_anew(&deployment, "millrace.raw").await;
+    let words = "millrace.raw is not the topic log";
+    refuse_to_run(&mut deployment, &Kind::ALL, 7, words).await;
+    let made = deployment.command(&["topics"]).output().unwrap();
+    assert_eq!(made.status.code(), Some(7), "{}", printed(&made));
+    assert!(printed(&made).contains(words), "{}", printed(&made));
 }
 
 /// Group positions expire and a state folder is lost with its machine: neither says where to go on.

@@ -47,16 +47,23 @@ fn list(wrong: &[OutOfRange]) -> String {
 /// See [`SettingsError`]; nothing is half done that a second call would not finish.
 pub async fn create_settings(log: &dyn Log, clock: &dyn Clock, settings: &Settings) -> Result<(), SettingsError> {
     validate(settings).map_err(SettingsError::OutOfRange)?;
-    let mut records = Vec::new();
+    let mut lacking = Vec::new();
     for partition in 0..log.partitions(RAW) {
         // A log that begins later had settings once.
         if log.extent(RAW, partition).await?.start == 0 && !holds_records(log, RAW, partition).await? {
-            records.push(record(partition, clock, settings));
+            lacking.push(partition);
         }
     }
-    if !records.is_empty() {
-        log.append(RAW, records).await?;
+    if lacking.is_empty() {
+        return Ok(());
     }
+    // Where an earlier call was interrupted, and the configuration has changed since, what it wrote holds.
+    let made = match newest_of(&by_partition(log).await?) {
+        Ok(made) => made,
+        Err(_) => *settings,
+    };
+    let records = lacking.into_iter().map(|partition| record(partition, clock, &made));
+    log.append(RAW, records.collect()).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use clap::Args;
 use http::{Method, Request, StatusCode};
-use millrace_clock::SystemClock;
+use millrace_clock::{SharedClock, SystemClock};
 use millrace_directory::{Node, SystemSecrets};
 use millrace_eventlog::embedded::EmbeddedLog;
 use millrace_eventlog_kafka::KafkaLog;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::CommandFailure;
+use crate::cluster::Wholeness;
 use crate::config::{Cluster, LogOptions};
 use crate::connect::Ground;
 use crate::error::StartError;
@@ -167,11 +168,11 @@ impl Opened {
         let store = cluster::open_store(&config.store)?;
         let log = cluster::command_log(&config.kafka).await?;
         let stop = CancellationToken::new();
-        let node = match Node::start(log.clone(), clock.clone(), stop.clone()).await {
+        let node = match Self::directory(&log, &clock, &stop).await {
             Ok(node) => node,
-            Err(error) => {
+            Err(failure) => {
                 log.close().await;
-                return Err(CommandFailure::new(error));
+                return Err(failure);
             }
         };
         let place = Place::Cluster { brokers: config.kafka.bootstrap_servers.clone() };
@@ -179,6 +180,22 @@ impl Opened {
         let router =
             control::router(Sources { place, ground, store, node: Arc::clone(&node), readiness: Readiness::new() });
         Ok(Self { router, node, log: OpenLog::Cluster(log), stop })
+    }
+
+    /// The directory of a log that is whole.
+    async fn directory(
+        log: &Arc<KafkaLog>,
+        clock: &SharedClock,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Node>, CommandFailure> {
+        match cluster::whole_log(log.as_ref()).await.map_err(CommandFailure::new)? {
+            Wholeness::Whole => {}
+            Wholeness::NotYet(reason) => {
+                return Err(StartError::Topics(vec![format!("{reason}: run `millrace topics`")]).into());
+            }
+            Wholeness::MadeAnew(reason) => return Err(StartError::Topics(vec![reason]).into()),
+        }
+        Node::start(log.clone(), clock.clone(), stop.clone()).await.map_err(CommandFailure::new)
     }
 
     async fn call(

@@ -1,18 +1,19 @@
 //! `millrace topics`: makes the log of a cluster, or says how it is.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use clap::Args;
 use millrace_clock::SystemClock;
 use millrace_eventlog::Log;
 use millrace_eventlog_kafka::topics::Described;
-use millrace_processor::{SettingsError, settings_in_force};
+use millrace_processor::settings_in_force;
 use millrace_schemas::raw::{AttributionMode, AttributionRule, Settings};
 use serde_json::{Value, json};
 
 use super::table::table;
 use super::{CommandFailure, say};
-use crate::cluster::{command_log, make_topics, topics_now};
+use crate::cluster::{Wholeness, command_log, finish_log, make_topics, topics_now, whole_log};
 use crate::config::{Cluster, Flag, Rules};
 use crate::error::StartError;
 use crate::settings;
@@ -62,7 +63,7 @@ impl TopicsArgs {
         let in_force = self.settings(log.as_ref(), &config.rules).await;
         let id = log.id().to_owned();
         log.close().await;
-        let in_force = in_force.map_err(told)?;
+        let in_force = in_force?;
         match self.json {
             true => say(&format!("{}\n", as_json(&id, &topics, &in_force))),
             false => say(&text(&id, &topics, &in_force, &config)),
@@ -70,21 +71,19 @@ impl TopicsArgs {
         Ok(())
     }
 
-    async fn settings(&self, log: &dyn Log, rules: &Rules) -> Result<Settings, SettingsError> {
-        match self.check {
-            true => settings_in_force(log).await,
-            false => settings::make(log, SystemClock::shared().as_ref(), rules).await,
+    /// The settings in force of a log that is whole, or is made so.
+    async fn settings(&self, log: &dyn Log, rules: &Rules) -> Result<Settings, StartError> {
+        if !self.check {
+            return finish_log(log, SystemClock::shared().as_ref(), rules).await;
         }
-    }
-}
-
-fn told(error: SettingsError) -> StartError {
-    match error {
-        SettingsError::Missing => StartError::Topics(vec![
-            "the raw topic holds no settings: the log was not made to the end. `millrace topics` without --check finishes it"
-                .to_owned(),
-        ]),
-        error => StartError::Other(format!("the log's settings: {error}")),
+        let unread = |error: &dyn Display| StartError::Other(format!("the log cannot be read: {error}"));
+        match whole_log(log).await.map_err(|error| unread(&error))? {
+            Wholeness::Whole => settings_in_force(log).await.map_err(|error| unread(&error)),
+            Wholeness::NotYet(reason) => {
+                Err(StartError::Topics(vec![format!("{reason}: `millrace topics` without --check finishes it")]))
+            }
+            Wholeness::MadeAnew(reason) => Err(StartError::Topics(vec![reason])),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) enum Change {
     KeyRevoked { id: Arc<str> },
     TokenCreated(NewToken),
     TokenRevoked { id: Arc<str> },
+    LogBegun { log_id: String },
 }
 
 pub(crate) struct NewUser {
@@ -91,6 +92,7 @@ fn understand(change: fact::Change) -> Option<Change> {
         fact::Change::KeyRevoked(revoked) => Change::KeyRevoked { id: revoked.key_id.into() },
         fact::Change::TokenCreated(created) => Change::TokenCreated(new_token(created)?),
         fact::Change::TokenRevoked(revoked) => Change::TokenRevoked { id: revoked.token_id.into() },
+        fact::Change::LogBegun(begun) => Change::LogBegun { log_id: begun.log_id },
     })
 }
 

@@ -153,6 +153,8 @@ impl Directory {
                     Arc::make_mut(token).revoked_ms.get_or_insert(at_ms);
                 }
             }
+            // Says whose topic this is, and changes nothing in it.
+            Change::LogBegun { .. } => {}
         }
     }
 

@@ -249,6 +249,17 @@ impl Follower {
         self.progress.borrow().stopped.clone()
     }
 
+    /// Why the fold stopped for good, once it has.
+    pub(crate) async fn halted(&self) -> String {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let reason = progress.wait_for(|progress| progress.stopped.is_some()).await.ok();
+        match reason.and_then(|progress| progress.stopped.clone()) {
+            Some(reason) => reason.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether the log's end was reached within [`STALE_AFTER`].
     pub(crate) fn fresh(&self) -> Result<(), String> {
         let progress = self.progress.borrow();

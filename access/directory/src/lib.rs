@@ -12,12 +12,14 @@
 //! | `fold` | the one rule by which a fact is applied or void |
 //! | `command`, `plan` | what can be changed, and its validation into a fact |
 //! | `follower` | reads the topic and publishes the fold |
+//! | `beginning` | the first fact: which log the topic belongs to |
 //! | `node` | the three put together: authenticate, execute |
 //! | `audit`, `validations` | the audit trail: single entries, and counted look-ups of credentials |
 //!
 //! No HTTP here, and nothing of the log but [`millrace_eventlog::Log`].
 
 pub mod audit;
+mod beginning;
 mod change;
 mod changes;
 mod command;
@@ -42,6 +44,7 @@ mod unknown;
 mod validations;
 
 pub use audit::Actor;
+pub use beginning::{Beginning, begin, beginning};
 pub use command::{Command, CommandError, Done};
 pub use credential::{Digest, Kind, Presented, SecretSource, SystemSecrets};
 pub use directory::Directory;

@@ -159,6 +159,11 @@ impl Node {
         self.follower.fresh()
     }
 
+    /// Waits until the fold stops for good, and says why; for ever where it does not.
+    pub async fn halted(&self) -> String {
+        self.follower.halted().await
+    }
+
     /// Returns once, after `stop`, the last counted validations are written and nothing runs any more. Stop a node
     /// after everything that authenticates with it.
     pub async fn finished(&self) {

@@ -247,6 +247,7 @@ async fn a_newer_fact_stops_the_fold_and_nothing_is_let_in() {
     eventually("the node says so", || node.fresh().is_err()).await;
     let said = node.fresh().unwrap_err();
     assert!(said.contains("version 2") && said.contains("upgrade"), "{said}");
+    assert_eq!(node.halted().await, said, "who runs the node hears of it");
     for credential in [presented(&key), guess(1)] {
         assert!(matches!(node.authenticate(&credential).await, Err(AuthError::Unavailable(_))));
     }

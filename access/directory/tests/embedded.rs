@@ -6,9 +6,9 @@ mod support;
 use std::sync::Arc;
 
 use millrace_clock::SystemClock;
-use millrace_directory::{AuthError, Command, Node, Profile, Role};
-use millrace_eventlog::TopicSpec;
+use millrace_directory::{AuthError, Beginning, Command, Node, Profile, Role, begin, beginning};
 use millrace_eventlog::embedded::{EmbeddedLog, Options};
+use millrace_eventlog::{Log, NewRecord, TopicSpec};
 use support::memory_log::{ACCESS, AUDIT};
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -50,4 +50,39 @@ async fn a_directory_is_the_same_after_a_restart() {
     stop.cancel();
     node.finished().await;
     log.close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_access_topic_says_by_its_first_fact_which_log_it_belongs_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, clock) = (open(folder.path()), SystemClock::shared());
+    assert_eq!(beginning(&*log).await.unwrap(), Beginning::Nothing);
+    for _ in 0..2 {
+        begin(&*log, &*clock).await.unwrap();
+        assert_eq!(beginning(&*log).await.unwrap(), Beginning::ThisLog, "a second time changes nothing");
+    }
+    let node = Node::start(log.clone(), clock, CancellationToken::new()).await.unwrap();
+    execute(&node, create_account("1")).await.unwrap();
+    assert_eq!(node.directory().account_count(), 1, "facts come after it as before");
+    let first = log.read(ACCESS, 0, 0, 1).await.unwrap().records.remove(0);
+    log.close();
+
+    // As if the topic had been filled from another log's, or made anew and written to.
+    for (value, words) in [(Some(first.value), "belongs to log"), (None, "names no log")] {
+        let folder = tempfile::tempdir().unwrap();
+        let other = open(folder.path());
+        match value {
+            Some(value) => {
+                let copied = NewRecord { partition: 0, version: first.version, key: first.key.clone(), value };
+                other.append(ACCESS, vec![copied]).await.unwrap();
+            }
+            None => {
+                let node = Node::start(other.clone(), SystemClock::shared(), CancellationToken::new()).await.unwrap();
+                execute(&node, create_account("1")).await.unwrap();
+            }
+        }
+        let said = beginning(&*other).await.unwrap();
+        assert!(matches!(&said, Beginning::Other(reason) if reason.contains(words)), "{said:?}");
+        other.close();
+    }
 }

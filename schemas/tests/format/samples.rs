@@ -1,8 +1,8 @@
 //! One of each record, every field set, so that a field that moves shows. No `..default()`: a new field must be thought of.
 
 use millrace_schemas::access::{
-    AccountChanged, AccountClosed, AccountCreated, Audit, Fact, KeyCreated, KeyRevoked, Profile, Role, TokenCreated,
-    TokenRevoked, UserChanged, UserCreated, Version, fact::Change,
+    AccountChanged, AccountClosed, AccountCreated, Audit, Fact, KeyCreated, KeyRevoked, LogBegun, Profile, Role,
+    TokenCreated, TokenRevoked, UserChanged, UserCreated, Version, fact::Change,
 };
 use millrace_schemas::enriched::{
     Attributed, Dead, Duplicate, Enriched, EnrichedRecord, Kind, Outcome, Rejected, Unattributed, Watermark,
@@ -220,6 +220,7 @@ pub fn facts() -> Vec<(&'static str, Fact)> {
         ("fact-key-revoked", Change::KeyRevoked(KeyRevoked { key_id: "k1".into() })),
         ("fact-token-created", Change::TokenCreated(token)),
         ("fact-token-revoked", Change::TokenRevoked(TokenRevoked { token_id: "t1".into() })),
+        ("fact-log-begun", Change::LogBegun(LogBegun { log_id: "log-1".into() })),
     ]
     .into_iter()
     .map(|(name, change)| (name, fact(change)))
