@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, Resource
 use crate::context::Quiet;
 use crate::identity::OfTopic;
 use crate::limits::{BATCH_BYTES_MAX, OPEN_TIMEOUT};
-use crate::options::OpenError;
+use crate::options::{OpenError, Options};
 use crate::topics::{Described, unusable};
 
 /// How many replicas a record must have, outside of trying out.
@@ -48,15 +48,18 @@ pub(crate) async fn settings(
 }
 
 /// What is wrong with a topic: each a sentence that says what is, what must be, and how to mend it.
-pub(crate) fn findings(must: &OfTopic, is: &Described, dev: bool) -> Vec<String> {
+pub(crate) fn findings(must: &OfTopic, is: &Described, options: &Options) -> Vec<String> {
     let Described { topic, replication, settings, .. } = is;
+    // Spaces, which librdkafka takes, would end the word on a command line.
+    let servers: String = options.bootstrap_servers.split_whitespace().collect();
     let mut findings = Vec::new();
     let mut expect = |key: &str, right: &dyn Fn(&str) -> bool, must_be: &str, why: &str| {
         let value = settings.get(key).map_or("unknown", String::as_str);
         if !right(value) {
             findings.push(format!(
-                "{topic}: {key} is {value} and must be {must_be} ({why}); mend it with kafka-configs.sh --alter \
-                 --entity-type topics --entity-name {topic} --add-config {key}={must_be}"
+                "{topic}: {key} is {value} and must be {must_be} ({why}); mend it with kafka-configs.sh \
+                 --bootstrap-server {servers} --alter --entity-type topics --entity-name {topic} --add-config \
+                 {key}={must_be}"
             ));
         }
     };
@@ -76,7 +79,7 @@ pub(crate) fn findings(must: &OfTopic, is: &Described, dev: bool) -> Vec<String>
     expect("max.message.bytes", &at_least(BATCH_BYTES_MAX as i64), &largest, why);
     let why = "a replica that lags would become leader and lose what was acknowledged";
     expect("unclean.leader.election.enable", &|value| value == "false", "false", why);
-    if !dev {
+    if !options.dev {
         let why = "what was acknowledged must survive a broker; --dev allows less";
         expect("min.insync.replicas", &at_least(IN_SYNC_MIN.into()), &IN_SYNC_MIN.to_string(), why);
         if *replication < REPLICATION_MIN {

@@ -139,7 +139,7 @@ pub(crate) async fn describe_found(
             made_now: false,
             topic: name,
         };
-        findings.extend(check::findings(topic, &one, options.dev));
+        findings.extend(check::findings(topic, &one, options));
         described.push(one);
     }
     if findings.is_empty() { Ok(described) } else { Err(OpenError::Topics(findings)) }

@@ -1,9 +1,10 @@
 //! A real Kafka cluster on this machine, from the jars that `tests/services/install` puts into `tests/.cache`.
 //!
 //! Each broker is a process with a folder of its own. It listens twice: clients of [`Cluster::bootstrap`] reach it directly,
-//! clients of [`Cluster::bootstrap_through_proxies`] through a [`Proxy`] whose connections a test can cut.
+//! clients of [`Cluster::bootstrap_through_proxies`] through a [`Proxy`] whose connections a test can cut. One that is started
+//! with a [`Door`] listens there as well.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::child::{Killed, free_port};
 use crate::clients::installed;
+use crate::door::Door;
 use crate::proxy::Proxy;
 use crate::wait::until;
 
@@ -41,6 +43,7 @@ const HEAP: [&str; 3] = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=
 pub struct Cluster {
     jars: PathBuf,
     brokers: Vec<Broker>,
+    door: Option<Door>,
 }
 
 struct Broker {
@@ -63,12 +66,29 @@ impl Cluster {
     /// # Panics
     /// A broker does not start; or Kafka is not installed and `CI` is `true`.
     pub async fn start(tests: &Path, home: &Path, brokers: usize) -> Option<Self> {
+        Self::start_behind(|| None, tests, home, brokers).await
+    }
+
+    /// Starts one broker that has a [`Door`] too. `None` as in [`Cluster::start`].
+    ///
+    /// # Panics
+    /// As [`Cluster::start`]; or the door's certificate cannot be made.
+    pub async fn start_with_door(tests: &Path, home: &Path) -> Option<Self> {
+        Self::start_behind(|| Some(Door::make(home)), tests, home, 1).await
+    }
+
+    async fn start_behind(
+        door: impl FnOnce() -> Option<Door>,
+        tests: &Path,
+        home: &Path,
+        brokers: usize,
+    ) -> Option<Self> {
         let jars = installed(tests, "kafka", "tests/services/install")?;
         let ports: Vec<Ports> =
             std::iter::repeat_with(|| Ports { direct: free_port(), proxied: free_port(), controller: free_port() })
                 .take(brokers)
                 .collect();
-        let mut cluster = Self { jars, brokers: Vec::new() };
+        let mut cluster = Self { jars, brokers: Vec::new(), door: door() };
         for number in 1..=brokers {
             let broker = cluster.prepare(&home.join(format!("broker-{number}")), number, &ports).await;
             cluster.brokers.push(broker);
@@ -92,6 +112,12 @@ impl Cluster {
     #[must_use]
     pub fn bootstrap_through_proxies(&self) -> String {
         self.addresses(|broker| broker.proxy.port())
+    }
+
+    /// The door, if it was started with one.
+    #[must_use]
+    pub fn door(&self) -> Option<&Door> {
+        self.door.as_ref()
     }
 
     /// How many brokers there are, dead ones included.
@@ -145,9 +171,18 @@ impl Cluster {
     /// It fails.
     #[must_use]
     pub fn tool(&self, class: &str, args: &[&str]) -> String {
+        let bootstrap = self.bootstrap();
+        self.tool_as_told(class, &[&["--bootstrap-server", bootstrap.as_str()], args].concat())
+    }
+
+    /// The same with these arguments and no others: a command as somebody was told to run it.
+    ///
+    /// # Panics
+    /// It fails.
+    #[must_use]
+    pub fn tool_as_told(&self, class: &str, args: &[&str]) -> String {
         let mut command = java(&self.jars);
-        command.arg(class).args(["--bootstrap-server", &self.bootstrap()]).args(args).stdin(Stdio::null());
-        let output = command.output().expect("java can be started");
+        let output = command.arg(class).args(args).stdin(Stdio::null()).output().expect("java can be started");
         let printed = crate::process::printed(&output);
         assert!(output.status.success(), "{class} {args:?}: {printed}");
         printed
@@ -167,9 +202,13 @@ impl Cluster {
         let own = &ports[number - 1];
         let proxy = Proxy::to(own.proxied).await;
         let config = home.join("server.properties");
-        fs::write(&config, properties(home, number, ports, proxy.port())).expect("a broker's configuration");
+        let door = self.door.as_ref();
+        fs::write(&config, properties(home, number, ports, proxy.port(), door)).expect("a broker's configuration");
         let mut format = java(&self.jars);
         format.args(["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-tests", "-c"]).arg(&config);
+        if let Some(door) = door {
+            format.arg("--add-scram").arg(door.user());
+        }
         let output = format.stdin(Stdio::null()).output().expect("java can be started");
         assert!(output.status.success(), "formatting broker {number}: {}", crate::process::printed(&output));
         Broker { home: home.to_owned(), port: own.direct, proxy, process: None }
@@ -200,26 +239,24 @@ fn spawn(jars: &Path, home: &Path) -> Killed {
     // What an earlier life said would look like this one's.
     let log = home.join("log");
     let _ = fs::rename(&log, home.join("log.before"));
-    let out: File = OpenOptions::new().create(true).append(true).open(log).expect("a broker's log");
-    let also = out.try_clone().expect("a second handle of a broker's log");
     let mut command = java(jars);
     command.arg("-Dlog4j2.level=INFO").arg("kafka.Kafka").arg(home.join("server.properties"));
-    command.stdin(Stdio::null()).stdout(out).stderr(also);
-    Killed::spawn(&mut command)
+    Killed::spawn_into(&mut command, &log)
 }
 
-fn properties(home: &Path, number: usize, ports: &[Ports], proxy: u16) -> String {
+fn properties(home: &Path, number: usize, ports: &[Ports], proxy: u16, door: Option<&Door>) -> String {
     let own = &ports[number - 1];
     let voter = |(index, ports): (usize, &Ports)| format!("{}@127.0.0.1:{}", index + 1, ports.controller);
     let voters = ports.iter().enumerate().map(voter).collect::<Vec<_>>().join(",");
     let copies = ports.len().min(3);
     let in_sync = if copies < 2 { 1 } else { copies - 1 };
+    let listener = door.map(|door| format!(",{}", door.listener())).unwrap_or_default();
     format!(
         "process.roles=broker,controller
 node.id={number}
-listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxied},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxy}
-listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxied},CONTROLLER://127.0.0.1:{controller}{listener}
+advertised.listeners=DIRECT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxy}{listener}
+listener.security.protocol.map=DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,DOOR:SASL_SSL
 inter.broker.listener.name=DIRECT
 controller.listener.names=CONTROLLER
 controller.quorum.voters={voters}
@@ -231,7 +268,8 @@ transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr={in_sync}
-{SMALL_AND_QUICK}",
+{SMALL_AND_QUICK}{door}",
+        door = door.map(Door::properties).unwrap_or_default(),
         direct = own.direct,
         proxied = own.proxied,
         controller = own.controller,

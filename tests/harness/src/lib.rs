@@ -1,7 +1,7 @@
 //! What the tests from outside share.
 //!
 //! A test starts the real binary ([`process`]), sends events to it ([`events`], [`api`], [`load`]) and reads what comes
-//! out as a data team would ([`export`], [`rows`], [`follow`]). What Millrace runs on is real too: [`kafka`], [`s3`];
+//! out as a data team would ([`export`], [`rows`], [`follow`]). What Millrace runs on is real too: [`kafka`] (with a [`door`]), [`s3`];
 //! a [`deployment`] is all of it, and [`faults`] break it. Nothing here knows how Millrace works inside.
 
 pub mod api;
@@ -11,6 +11,7 @@ pub mod crash;
 pub mod day;
 pub mod demo;
 pub mod deployment;
+pub mod door;
 pub mod events;
 pub mod export;
 pub mod faults;

@@ -30,6 +30,9 @@ pub(super) struct Watch {
 /// What was last seen of a partition.
 struct Mark {
     end: Offset,
+    /// On how many looks on end it ended before where its client was at that look. Held against where the client is now, an
+    /// earlier end of a partition that grows would always count.
+    early: u32,
     /// Whether anything came since the end last moved, and otherwise since when it did not.
     heard: bool,
     since: Instant,
@@ -38,10 +41,17 @@ struct Mark {
 impl Mark {
     /// The mark of a partition that ends at `end` now, while its client is at `position`.
     fn after(before: Option<Self>, end: Offset, position: Offset, now: Instant) -> Self {
+        let early = if end < position { 1 + before.as_ref().map_or(0, |mark| mark.early) } else { 0 };
         match before {
-            Some(mark) if mark.end == end || !mark.heard => Self { end, ..mark },
-            _ => Self { end, heard: end <= position, since: now },
+            Some(mark) if mark.end == end || !mark.heard => Self { end, early, ..mark },
+            _ => Self { end, early, heard: end <= position, since: now },
         }
+    }
+
+    /// Whether records that were there are gone. One look does not say so: a leader that was paused, and has a successor by now,
+    /// tells an end of before.
+    fn regressed(&self) -> bool {
+        self.early > 1
     }
 
     fn stands_still(&self, now: Instant) -> bool {
@@ -83,12 +93,12 @@ impl Watch {
         let mut stalled = None;
         let mut marks = BTreeMap::new();
         for ((partition, position), end) in positions.into_iter().zip(ends) {
-            let before = self.marks.remove(&partition);
-            if end < position {
-                self.regressed(partition, position, end, before.as_ref());
-            }
             let now = Instant::now();
-            let mark = Mark::after(before, end, position, now);
+            let mark = Mark::after(self.marks.remove(&partition), end, position, now);
+            if mark.regressed() {
+                let topic = self.seat.topic;
+                self.seat.fail(partition, ReadError::Regressed { topic, partition, from: position, end });
+            }
             if mark.stands_still(now) {
                 stalled = Some(partition);
             }
@@ -96,14 +106,6 @@ impl Watch {
         }
         self.marks = marks;
         stalled
-    }
-
-    /// An end before the position is believed when it is seen twice.
-    fn regressed(&self, partition: Partition, position: Offset, end: Offset, before: Option<&Mark>) {
-        if before.is_some_and(|before| before.end < position) {
-            let topic = self.seat.topic;
-            self.seat.fail(partition, ReadError::Regressed { topic, partition, from: position, end });
-        }
     }
 
     /// The partitions of the topic that have no leader, if it is there. Once it has been gone for a while the owner is told.
@@ -144,5 +146,20 @@ mod tests {
         assert!(Mark::after(Some(grown()), 30, 10, later).stands_still(later), "also if it goes on growing");
         let heard = Mark { heard: true, ..grown() };
         assert!(!Mark::after(Some(heard), 30, 20, later).stands_still(later), "something came: the wait begins anew");
+    }
+
+    #[test]
+    fn an_end_before_the_position_is_believed_only_of_two_looks_on_end() {
+        let now = Instant::now();
+        let look = |before, end, position| Mark::after(before, end, position, now);
+        let grown = || look(Some(look(None, 10, 10)), 20, 20);
+        let stale = || look(Some(grown()), 10, 30);
+        assert!(!stale().regressed(), "one old end, behind a client that has read on");
+        assert!(look(Some(stale()), 10, 30).regressed(), "seen again");
+        assert!(look(Some(stale()), 12, 30).regressed(), "also if it has grown");
+        assert!(look(Some(stale()), 12, 31).regressed(), "also if what was on its way still came");
+        let well_again = || look(Some(stale()), 40, 40);
+        assert!(!well_again().regressed());
+        assert!(!look(Some(well_again()), 30, 50).regressed(), "two old ends, with a true one between them");
     }
 }

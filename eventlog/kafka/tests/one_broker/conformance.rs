@@ -15,8 +15,8 @@ struct OnKafka {
 }
 
 impl OnKafka {
-    async fn new(bootstrap: &str) -> Self {
-        let (options, log) = support::make(bootstrap, 1).await;
+    async fn new(options: Options) -> Self {
+        let log = support::make_as(&options, 1).await;
         Self { options, log: Some(log) }
     }
 
@@ -61,7 +61,7 @@ impl Rig for OnKafka {
     }
 }
 
-/// Runs one of the suite's checks on a log of its own.
-pub(crate) async fn run(check: &conformance::Check, bootstrap: &str) {
-    check.run(Box::new(OnKafka::new(bootstrap).await)).await;
+/// Runs one of the suite's checks on the log these options name, which is made for it.
+pub(crate) async fn run(check: &conformance::Check, options: Options) {
+    check.run(Box::new(OnKafka::new(options).await)).await;
 }

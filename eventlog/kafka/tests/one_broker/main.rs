@@ -15,6 +15,7 @@ mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod door;
 mod members;
 mod topics;
 mod transactions;
@@ -50,12 +51,15 @@ fn cases(bootstrap: &str) -> Vec<(&'static str, Running)> {
         transactions::an_undecided_transaction_keeps_nobody_else_waiting,
         transactions::a_member_that_joins_ends_what_its_name_left_open,
         transactions::a_producer_that_was_fenced_is_made_anew,
+        transactions::a_commit_that_was_made_and_not_answered_is_told_as_committed,
+        transactions::a_commit_that_never_arrived_is_told_as_fenced_and_its_outputs_are_never_read,
+        transactions::a_commit_past_its_timeout_is_told_as_fenced_and_its_outputs_are_never_read,
         transactions::a_record_too_large_for_a_transaction_aborts_it,
     ];
     for check in conformance::checks() {
         let bootstrap = bootstrap.clone();
         let name = check.name;
-        cases.push((name, Box::pin(async move { suite::run(&check, &bootstrap).await })));
+        cases.push((name, Box::pin(async move { suite::run(&check, support::options(&bootstrap, 1)).await })));
     }
     cases
 }

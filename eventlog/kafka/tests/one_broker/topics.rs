@@ -112,10 +112,11 @@ pub(crate) async fn each_wrong_setting_is_named_with_its_remedy(bootstrap: Strin
     })
     .await;
     let of_single: Vec<_> = findings.iter().filter(|finding| finding.contains("single:")).collect();
+    let remedy = format!("kafka-configs.sh --bootstrap-server {} --alter ", options.bootstrap_servers);
     for (key, value) in wrong {
         let found = of_single.iter().find(|finding| finding.contains(&format!("{key} is {value} and must be")));
         let found = found.unwrap_or_else(|| panic!("{key} is not named: {of_single:?}"));
-        assert!(found.contains(&format!("--add-config {key}=")), "{found}");
+        assert!(found.contains(&remedy) && found.contains(&format!("--add-config {key}=")), "{found}");
     }
     for expected in ["min.insync.replicas is 1", "it has 1 replicas"] {
         assert!(of_single.iter().any(|finding| finding.contains(expected)), "{expected}: {of_single:?}");

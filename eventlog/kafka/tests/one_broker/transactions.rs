@@ -20,6 +20,11 @@ fn transaction(text: &str) -> Transaction {
     Transaction { outputs: vec![output(text)], inputs: vec![(0, Committed { next: 0, metadata: text.into() })] }
 }
 
+/// The transactional id of the group's first member in this process.
+fn own_id(options: &Options) -> String {
+    format!("{}group.{}-0", options.prefix, options.instance)
+}
+
 async fn join(log: &Arc<KafkaLog>) -> Box<dyn Consumer> {
     let mut member = log.subscribe("group", INPUT).await.unwrap();
     assigned(&mut member).await;
@@ -50,7 +55,7 @@ async fn texts(log: &Arc<KafkaLog>) -> Vec<String> {
 pub(crate) async fn what_a_zombie_left_open_is_never_seen(bootstrap: String) {
     let (options, log) = support::make(&bootstrap, 1).await;
     // A process of the same name that stopped in the middle of a transaction.
-    let id = format!("{}group.{}-0", options.prefix, options.instance);
+    let id = own_id(&options);
     let zombie = support::transactional(&options, &id).await;
     begin(&options, &zombie, &[output("zombie")]).await;
     let mut member = join(&log).await;
@@ -63,12 +68,7 @@ pub(crate) async fn what_a_zombie_left_open_is_never_seen(bootstrap: String) {
 
 pub(crate) async fn a_transaction_nobody_ends_is_over_in_the_end(bootstrap: String) {
     let (options, log) = support::make(&bootstrap, 1).await;
-    let mut config = client(&options);
-    config.set("transactional.id", format!("{}dead", options.prefix)).set("transaction.timeout.ms", "1000");
-    config.set("message.timeout.ms", "1000");
-    let dead: FutureProducer = config.create().unwrap();
-    blocking(&dead, |dead| dead.init_transactions(Duration::from_secs(10)).unwrap()).await;
-    begin(&options, &dead, &[output("dead")]).await;
+    let _dead = outlived(&options, &format!("{}dead", options.prefix)).await;
     log.append(OUTPUT, vec![output("after").1]).await.unwrap();
     let extent = log.extent(OUTPUT, 0).await.unwrap();
     assert_eq!(extent.end, 0, "behind an open transaction nothing is readable");
@@ -76,6 +76,16 @@ pub(crate) async fn a_transaction_nobody_ends_is_over_in_the_end(bootstrap: Stri
     // Woken by the broker's ending it, past its timeout.
     support::within(log.grown(OUTPUT, 0, extent.end, support::DEADLINE * 2)).await;
     assert_eq!(texts(&log).await, ["after"]);
+}
+
+/// A process that goes on longer than its transaction may: the broker ends that after a second.
+async fn outlived(options: &Options, id: &str) -> FutureProducer {
+    let mut config = client(options);
+    config.set("transactional.id", id).set("transaction.timeout.ms", "1000").set("message.timeout.ms", "1000");
+    let producer: FutureProducer = config.create().unwrap();
+    blocking(&producer, |producer| producer.init_transactions(DEADLINE).unwrap()).await;
+    begin(options, &producer, &[output("dead")]).await;
+    producer
 }
 
 /// A process that died in a transaction, with the group's position in `INPUT/0` in it. The broker ends it after all tests.
@@ -127,7 +137,7 @@ pub(crate) async fn an_undecided_transaction_keeps_nobody_else_waiting(bootstrap
 
 pub(crate) async fn a_member_that_joins_ends_what_its_name_left_open(bootstrap: String) {
     let (options, log) = support::make(&bootstrap, 1).await;
-    let _dead = died(&options, &format!("{}group.{}-0", options.prefix, options.instance)).await;
+    let _dead = died(&options, &own_id(&options)).await;
     // It has all partitions without a commit of its own.
     join(&log).await;
 }
@@ -136,7 +146,7 @@ pub(crate) async fn a_producer_that_was_fenced_is_made_anew(bootstrap: String) {
     let (options, log) = support::make(&bootstrap, 1).await;
     let mut member = join(&log).await;
     support::within(member.commit(transaction("first"))).await.unwrap();
-    let id = format!("{}group.{}-0", options.prefix, options.instance);
+    let id = own_id(&options);
     let _other = support::transactional(&options, &id).await;
     match support::within(member.commit(transaction("fenced"))).await {
         Err(CommitError::Fenced { partitions, .. }) => assert_eq!(partitions, [0]),
@@ -145,6 +155,45 @@ pub(crate) async fn a_producer_that_was_fenced_is_made_anew(bootstrap: String) {
     assigned(&mut member).await;
     support::within(member.commit(transaction("second"))).await.unwrap();
     assert_eq!(texts(&log).await, ["first", "second"]);
+}
+
+pub(crate) async fn a_commit_that_was_made_and_not_answered_is_told_as_committed(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    log.append(OUTPUT, vec![output("before").1]).await.unwrap();
+    let at = support::end(&options, OUTPUT, 0).await;
+    let committed = support::transactional(&options, &own_id(&options)).await;
+    begin(&options, &committed, &[output("made")]).await;
+    blocking(&committed, |committed| committed.commit_transaction(DEADLINE).unwrap()).await;
+    support::within(log.levers().settle(&own_id(&options), OUTPUT, 0, at)).await.unwrap();
+    assert_eq!(texts(&log).await, ["before", "made"]);
+}
+
+pub(crate) async fn a_commit_that_never_arrived_is_told_as_fenced_and_its_outputs_are_never_read(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let at = support::end(&options, OUTPUT, 0).await;
+    let dead = died(&options, &own_id(&options)).await;
+    // Nobody else ends it: whoever decides has to.
+    let told = support::within(log.levers().settle(&own_id(&options), OUTPUT, 0, at)).await;
+    assert!(matches!(told, Err(CommitError::Fenced { .. })), "{told:?}");
+    let late = blocking(&dead, |dead| dead.commit_transaction(DEADLINE)).await;
+    late.expect_err("it is decided");
+    log.append(OUTPUT, vec![output("after").1]).await.unwrap();
+    assert_eq!(texts(&log).await, ["after"]);
+}
+
+pub(crate) async fn a_commit_past_its_timeout_is_told_as_fenced_and_its_outputs_are_never_read(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let at = support::end(&options, OUTPUT, 0).await;
+    let outlived = outlived(&options, &own_id(&options)).await;
+    // Right behind it: what a look at its place reads first must not be taken for it.
+    log.append(OUTPUT, vec![output("after").1]).await.unwrap();
+    // Woken by the broker's ending it.
+    support::within(log.grown(OUTPUT, 0, at, DEADLINE * 2)).await;
+    let late = blocking(&outlived, |outlived| outlived.commit_transaction(DEADLINE)).await;
+    late.expect_err("the broker has ended it");
+    let told = support::within(log.levers().settle(&own_id(&options), OUTPUT, 0, at)).await;
+    assert!(matches!(told, Err(CommitError::Fenced { .. })), "{told:?}");
+    assert_eq!(texts(&log).await, ["after"]);
 }
 
 pub(crate) async fn a_record_too_large_for_a_transaction_aborts_it(bootstrap: String) {

@@ -1,7 +1,7 @@
 //! What the tests of the log on Kafka share: a log of its own on a cluster, and what Kafka's own clients can do to it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +46,14 @@ pub(crate) fn options(bootstrap: &str, replication: u16) -> Options {
 /// Makes a log and opens it.
 pub(crate) async fn make(bootstrap: &str, replication: u16) -> (Options, Arc<KafkaLog>) {
     let options = options(bootstrap, replication);
-    topics::create(&options, &settings(), replication).await.expect("the log can be made");
-    let log = open(&options).await;
+    let log = make_as(&options, replication).await;
     (options, log)
+}
+
+/// Makes the log these options name, and opens it.
+pub(crate) async fn make_as(options: &Options, replication: u16) -> Arc<KafkaLog> {
+    topics::create(options, &settings(), replication).await.expect("the log can be made");
+    open(options).await
 }
 
 pub(crate) async fn open(options: &Options) -> Arc<KafkaLog> {
@@ -58,6 +63,9 @@ pub(crate) async fn open(options: &Options) -> Arc<KafkaLog> {
 pub(crate) fn client(options: &Options) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &options.bootstrap_servers);
+    for (key, value) in &options.properties {
+        config.set(key, value);
+    }
     config
 }
 
@@ -227,7 +235,17 @@ pub(crate) struct Brokers {
 /// Starts brokers. `None`: Kafka is not installed.
 pub(crate) async fn brokers(number: usize) -> Option<Brokers> {
     let home = tempfile::tempdir().expect("a folder");
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository").join("tests");
-    let cluster = Cluster::start(&tests, home.path(), number).await?;
+    let cluster = Cluster::start(&tests(), home.path(), number).await?;
     Some(Brokers { cluster, _home: home })
+}
+
+/// Starts one broker that has a door. `None`: Kafka is not installed.
+pub(crate) async fn broker_with_door() -> Option<Brokers> {
+    let home = tempfile::tempdir().expect("a folder");
+    let cluster = Cluster::start_with_door(&tests(), home.path()).await?;
+    Some(Brokers { cluster, _home: home })
+}
+
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository").join("tests")
 }
