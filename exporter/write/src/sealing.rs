@@ -78,13 +78,14 @@ struct Membership<'a> {
     under_way: JoinSet<Done>,
     lookups: Arc<Semaphore>,
     paused: bool,
-    /// Counts assignments and seals.
+    /// Counts assignments and seals, over all memberships: a write of an earlier one may still be on its way.
     number: u64,
 }
 
 impl Sealing {
     /// Runs until stopped. What is gathered and not sealed then is still in the log.
     pub(crate) async fn run(self) -> Result<(), Error> {
+        let mut number = 0;
         loop {
             let subscribe = || self.log.subscribe(GROUP, Topic(topics::ENRICHED));
             let consumer = self.health.ask_log(subscribe, Error::Log).await?;
@@ -96,9 +97,10 @@ impl Sealing {
                 under_way: JoinSet::new(),
                 lookups: Arc::new(Semaphore::new(limits::READS_AT_ONCE)),
                 paused: false,
-                number: 0,
+                number,
             };
             membership.live().await?;
+            number = membership.number;
             membership.end();
         }
     }
