@@ -87,19 +87,21 @@ def main() -> None:
     prefix = client.get_bucket_prefix(account) + (sys.argv[1] if len(sys.argv) > 1 else "")
 
     files = size = 0
+    read = None  # the first Parquet file of the listing; the head of one shows that they can be fetched
     marker = ""
     while True:
         page = s3.list_objects(Bucket=bucket, Prefix=prefix, Marker=marker)
         for found in page.get("Contents", []):
             files, size = files + 1, size + found["Size"]
             print(f"{found['Size']:>12}  {found['Key']}")
-            if found["Key"].endswith(".parquet") and files == 1:
-                head = s3.get_object(Bucket=bucket, Key=found["Key"], Range="bytes=0-3")["Body"].read()
-                assert head == b"PAR1", f"{found['Key']} is no Parquet file"
+            if read is None and found["Key"].endswith(".parquet"):
+                read = found["Key"]
+                head = s3.get_object(Bucket=bucket, Key=read, Range="bytes=0-3")["Body"].read()
+                assert head == b"PAR1", f"{read} is no Parquet file"
         if not page["IsTruncated"]:
             break
         marker = page["Contents"][-1]["Key"]
-    print(f"{files} files, {size} bytes under s3://{bucket}/{prefix}")
+    print(f"{files} files, {size} bytes under s3://{bucket}/{prefix}; read the head of {read or 'none'}")
 
 
 if __name__ == "__main__":

@@ -201,9 +201,12 @@ async fn the_boto3_sample_lists_and_reads() {
 
     let printed = run(command, server.demo());
 
-    for key in export.list().await.unwrap().keys() {
+    let listed = export.list().await.unwrap();
+    for key in listed.keys() {
         assert!(printed.contains(key.as_str()), "{key} is not among what the sample printed:\n{printed}");
     }
+    let first = listed.keys().find(|key| key.ends_with(".parquet")).expect("a Parquet file");
+    assert!(printed.trim_end().ends_with(&format!("; read the head of {first}")), "it read one:\n{printed}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments under load: nothing acknowledged is lost, no row is twice, no key changes or goes.
+//! `kill -9` at random moments under load, also of a start: nothing acknowledged is lost, no row is twice, no key changes or goes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,19 +49,44 @@ async fn sigterm_under_load_finishes_what_it_took() {
 }
 
 #[tokio::test]
+async fn a_request_whose_body_is_half_sent_at_sigterm_is_finished_and_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let launch = patient(&home);
+    let server = launch.start().await;
+    let event = conversion("ann", "half-sent", "purchase", clock().now_ms());
+    let body = batch(server.demo().account(), vec![event]).to_string();
+    let (before, after) = body.as_bytes().split_at(body.len() / 2);
+    let mut client = begun(&server, body.len());
+    client.write_all(before).unwrap();
+    server.signal_term();
+    let address = client.peer_addr().unwrap();
+    until("it to be stopping: to take no connection", VISIBLE, async || match TcpStream::connect(address) {
+        Ok(_) => Err("it takes one"),
+        Err(_) => Ok(()),
+    })
+    .await;
+
+    client.write_all(after).unwrap();
+    assert_eq!(read(&mut client, "HTTP/1.1 204".len()), "HTTP/1.1 204");
+    let status = server.stopped().await;
+    assert!(status.success(), "in good order: {status}");
+
+    let server = launch.start().await;
+    let export = Export::open(server.demo()).await.unwrap();
+    let rows = until("its row", VISIBLE, async || {
+        let rows = export.rows("events").await.map_err(|error| error.to_string())?;
+        if rows.is_empty() { Err("none yet".to_owned()) } else { Ok(rows) }
+    })
+    .await;
+    assert_eq!((rows.len(), &rows[0]["uuid"]), (1, &json!("half-sent")));
+}
+
+#[tokio::test]
 async fn a_second_sigterm_does_not_wait_for_what_the_first_one_waits_for() {
     let home = tempfile::tempdir().unwrap();
-    let launch = Launch::new(BINARY, &home.path().join("data")).fast().env("MILLRACE__STOP__DEADLINE", "60s");
-    let server = launch.start().await;
+    let server = patient(&home).start().await;
     // A request whose body does not come: the stop waits for it.
-    let address = server.demo().api().strip_prefix("http://").unwrap().to_owned();
-    let mut client = std::net::TcpStream::connect(&address).unwrap();
-    let head =
-        format!("POST /v1/events HTTP/1.1\r\nHost: {address}\r\nContent-Length: 100\r\nExpect: 100-continue\r\n");
-    write!(client, "{head}X-API-Key: {}\r\n\r\n", server.demo().api_key()).unwrap();
-    let mut answer = [0; 12];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 100", "it is reading the body");
+    let client = begun(&server, 100);
     server.signal_term();
     let output = server.launch().output_path();
     until("it to be stopping", VISIBLE, async || {
@@ -74,6 +100,31 @@ async fn a_second_sigterm_does_not_wait_for_what_the_first_one_waits_for() {
     let took = clock().elapsed() - began;
     assert!(took < Duration::from_secs(5), "the first would have waited for 24 s, this one took {took:?}");
     drop(client);
+}
+
+/// Stops within 60 s, of which 24 s are for requests under way.
+fn patient(home: &tempfile::TempDir) -> Launch {
+    Launch::new(BINARY, &home.path().join("data")).fast().env("MILLRACE__STOP__DEADLINE", "60s")
+}
+
+/// A request to the Event API that has so far sent its head alone; the server reads the body of so many bytes.
+fn begun(server: &Server, body_bytes: usize) -> TcpStream {
+    const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let address = server.demo().api().strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(VISIBLE)).unwrap();
+    let to = format!("POST /v1/events HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {}", server.demo().api_key());
+    let body = format!("Content-Type: application/json\r\nContent-Length: {body_bytes}\r\nExpect: 100-continue");
+    write!(client, "{to}\r\n{body}\r\n\r\n").unwrap();
+    assert_eq!(read(&mut client, CONTINUE.len()), CONTINUE, "it is reading the body");
+    client
+}
+
+/// The next so many bytes of an answer.
+fn read(client: &mut TcpStream, bytes: usize) -> String {
+    let mut answer = vec![0; bytes];
+    client.read_exact(&mut answer).unwrap();
+    String::from_utf8(answer).unwrap()
 }
 
 #[tokio::test]
@@ -157,6 +208,32 @@ async fn load_fetches_each_file_once_and_checks_it() {
     std::fs::write(output.join(key.strip_prefix("v1/").unwrap()), b"cut").unwrap();
     let third = load();
     assert_eq!((&third["fetched"], &third["already_there"]), (&json!(1), &json!(2)), "a cut file is fetched again");
+}
+
+#[tokio::test]
+async fn an_origin_named_by_command_may_send_json_from_a_browser_until_it_is_taken_away() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(&home).await;
+    let (account, origin) = (server.demo().account(), "https://shop.example");
+    let change = |args: &[&str]| server.launch().command_ok(&[&["accounts", "change", account], args].concat());
+    // What a browser asks before it posts application/json, as sendBeacon does with such a Blob.
+    let allowed = async || {
+        let client = reqwest::Client::new();
+        let asked = client.request(reqwest::Method::OPTIONS, format!("{}/v1/events", server.demo().api()));
+        let asked = asked.header("Origin", origin).header("Access-Control-Request-Method", "POST");
+        let answer = asked.header("Access-Control-Request-Headers", "content-type").send().await.unwrap();
+        answer.headers().get("Access-Control-Allow-Origin").is_some_and(|value| value == origin)
+    };
+    assert!(!allowed().await);
+    assert!(change(&["--origin", origin]).contains(origin));
+    assert!(allowed().await);
+    assert!(!change(&["--no-origins"]).contains(origin));
+    assert!(!allowed().await);
+
+    let wrong = printed(&server.launch().command(&["accounts", "change", account, "--slot", "7s"]));
+    assert!(wrong.contains("slot_ms"), "{wrong}");
+    let nothing = printed(&server.launch().command(&["accounts", "change", account]));
+    assert!(nothing.contains("--origin"), "{nothing}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::process::Command;
 
+use super::skipped;
+
 const APPENDS: usize = 20;
 
 /// A call of the traced process, when it returned.
@@ -23,10 +25,10 @@ fn the_journal_and_the_mark_are_synced_between_an_append_and_its_answer() {
     let output = match traced {
         Ok(output) if output.status.success() => output,
         Ok(output) if String::from_utf8_lossy(&output.stderr).contains("ptrace") => {
-            return println!("skipped: strace may not trace here");
+            return skipped("strace may not trace here");
         }
         Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
-        Err(_) => return println!("skipped: there is no strace"),
+        Err(_) => return skipped("strace is not installed"),
     };
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), APPENDS);
     let calls = completed(&std::fs::read_to_string(&trace).unwrap());

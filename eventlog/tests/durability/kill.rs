@@ -1,4 +1,5 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,20 +14,33 @@ fn kills() -> u32 {
     std::env::var("MILLRACE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(20)
 }
 
+/// From when on a life is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Since {
+    Spawn,
+    FirstAnswer,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_killed_at_random_moments_loses_nothing_it_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = Acknowledged::default();
     let mut transactions = 0;
+    let mut silent = 0;
     let mut random = u64::from(std::process::id());
     for kill in 0..kills() {
         random = xxhash_rust::xxh3::xxh3_64(&random.to_le_bytes());
-        let life = Duration::from_millis(random % 700);
+        // Every other life is so short that its kill meets the making of the log, its opening or its recovery. The others
+        // are measured from the first answer, so that each says something, however slow the machine is.
+        let (since, life_ms_max) = if kill.is_multiple_of(2) { (Since::Spawn, 150) } else { (Since::FirstAnswer, 700) };
+        let life = Duration::from_millis(random % life_ms_max);
         let lines = tokio::task::spawn_blocking({
             let folder = folder.path().to_owned();
-            move || write_and_kill(&folder, life)
+            move || write_and_kill(&folder, since, life)
         });
-        for line in lines.await.unwrap() {
+        let lines = lines.await.unwrap();
+        silent += u32::from(lines.is_empty());
+        for line in lines {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["record", partition, offset, hash] => {
                     let place = (partition.parse().unwrap(), offset.parse().unwrap());
@@ -43,24 +57,29 @@ async fn a_writer_killed_at_random_moments_loses_nothing_it_acknowledged() {
         log.close();
     }
     assert!(acknowledged.0.len() > 100 && transactions > 10, "the writer lived long enough to say something");
-    println!("{} records and {transactions} transactions acknowledged over {} kills", acknowledged.0.len(), kills());
+    let (records, kills) = (acknowledged.0.len(), kills());
+    println!(
+        "{records} records and {transactions} transactions over {kills} kills, {silent} of them before any answer"
+    );
 }
 
-/// Lets the writer live for a while after its first answer; gives all whole lines it said.
-fn write_and_kill(folder: &Path, life: Duration) -> Vec<String> {
+/// Lets the writer live for a while; gives all whole lines it said.
+fn write_and_kill(folder: &Path, since: Since, life: Duration) -> Vec<String> {
     let mut writer =
         Command::new(env!("CARGO_BIN_EXE_millrace-log-writer")).arg(folder).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(writer.stdout.take().unwrap());
-    let mut first = String::new();
-    said.read_line(&mut first).unwrap();
+    let mut text = String::new();
+    if since == Since::FirstAnswer {
+        said.read_line(&mut text).unwrap();
+    }
     let killer = std::thread::spawn(move || {
         // Not a wait for something: the length of this life.
         std::thread::park_timeout(life);
         writer.kill().unwrap();
-        writer.wait().unwrap();
+        let ended = writer.wait().unwrap();
+        assert_eq!(ended.signal(), Some(9), "the writer ended by itself: {ended}");
     });
-    let mut text = first;
-    std::io::Read::read_to_string(&mut said, &mut text).unwrap();
+    said.read_to_string(&mut text).unwrap();
     killer.join().unwrap();
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     text[..whole].lines().map(str::to_owned).collect()

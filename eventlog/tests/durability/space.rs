@@ -4,9 +4,10 @@ use std::process::Command;
 use millrace_eventlog::embedded::OpenError;
 use millrace_eventlog::{AppendError, Log};
 
-use super::{Acknowledged, DEADLINE, INPUT, all, open, record};
+use super::{Acknowledged, DEADLINE, INPUT, all, open, record, skipped};
 
 const MIB: usize = 1 << 20;
+const NO_TMPFS: &str = "a small file system cannot be mounted here (that needs root)";
 
 /// A small file system in memory, unmounted when it goes.
 struct Small(PathBuf);
@@ -78,7 +79,7 @@ async fn until_accepted(log: &dyn Log, acknowledged: &mut Acknowledged) {
 async fn a_full_disk_refuses_and_when_there_is_room_the_log_goes_on_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(folder.path(), 96) else {
-        return println!("skipped: a small file system cannot be mounted here");
+        return skipped(NO_TMPFS);
     };
     let ballast = small.fill_to(60 * MIB);
     let dir = small.0.join("log");
@@ -99,7 +100,7 @@ async fn a_full_disk_refuses_and_when_there_is_room_the_log_goes_on_by_itself() 
 async fn an_append_that_does_not_fit_is_refused_whole_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(folder.path(), 48) else {
-        return println!("skipped: a small file system cannot be mounted here");
+        return skipped(NO_TMPFS);
     };
     let dir = small.0.join("log");
     let log = open(&dir).unwrap();
@@ -127,7 +128,7 @@ async fn an_append_that_does_not_fit_is_refused_whole_and_leaves_nothing_behind(
 async fn a_log_is_not_made_on_a_full_disk_and_the_next_try_makes_it() {
     let folder = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(folder.path(), 16) else {
-        return println!("skipped: a small file system cannot be mounted here");
+        return skipped(NO_TMPFS);
     };
     let ballast = small.fill_to(0);
     let dir = small.0.join("log");

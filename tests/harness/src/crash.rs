@@ -14,9 +14,13 @@ use crate::wait::{pause, until};
 /// How long the process lives between two kills.
 const LIFE: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_secs(3);
 
+/// How long after its spawn a start is killed: before it has opened anything, while it recovers, or just when it is ready.
+const START: std::ops::Range<Duration> = Duration::ZERO..Duration::from_millis(900);
+
 /// Kills the server `kills` times under load, takes a listing before each kill, and compares at the end.
 ///
-/// Requests are small and many, so that some are on their way at every kill.
+/// Requests are small and many, so that some are on their way at every kill. After about every other kill the next
+/// start is killed too.
 ///
 /// # Panics
 /// An acknowledged event has no row, a row is twice in any listing taken on the way, a key has changed or is gone, or a
@@ -28,6 +32,7 @@ pub async fn kill_under_load(launch: &Launch, kills: u32, seed: u64) {
     let plan = Plan { account, name: "crash".into(), rate: 2_000, per_request: 4, senders: 16, visitors: 500 };
     let load = Load::start(plan, &server.api());
     let mut follower = Follower::default();
+    let mut starts_killed = 0;
 
     for kill in 1..=kills {
         let before = load.acknowledged();
@@ -41,11 +46,19 @@ pub async fn kill_under_load(launch: &Launch, kills: u32, seed: u64) {
         })
         .await;
         server.kill_9();
+        // Whoever is to recover may be killed as well: a recovery that was cut is recovered from like any other end.
+        if random.random_bool(0.5) {
+            launch.start_and_kill(random.random_range(START)).await;
+            starts_killed += 1;
+        }
         server = launch.start().await;
     }
     let sent = load.stop().await;
-    println!("{kills} kills, {} events acknowledged, {} requests sent again", sent.events().count(), sent.resent);
-    assert!(sent.resent > 0, "no request was cut by a kill: nothing is shown");
+    let (acknowledged, resent) = (sent.events().count(), sent.resent);
+    println!(
+        "{kills} kills and {starts_killed} of a start, {acknowledged} events acknowledged, {resent} requests resent"
+    );
+    assert!(resent > 0, "no request was cut by a kill: nothing is shown");
 
     let export = Export::open(server.demo()).await.expect("credentials");
     sent.wait_until_visible(&mut follower, &export, Duration::from_secs(40)).await;

@@ -45,7 +45,14 @@ impl Export {
     /// # Errors
     /// There is no such folder.
     pub fn of_folder(store: &std::path::Path, account: &str) -> anyhow::Result<Self> {
-        let store = Arc::new(LocalFileSystem::new_with_prefix(store)?);
+        Self::of_store(Arc::new(LocalFileSystem::new_with_prefix(store)?), account)
+    }
+
+    /// An account's scope, read straight from the store: for tests that run no gateway.
+    ///
+    /// # Errors
+    /// The account cannot be part of a path.
+    pub fn of_store(store: Arc<dyn ObjectStore>, account: &str) -> anyhow::Result<Self> {
         Ok(Self { store, prefix: Path::parse(format!("v1/account_id={account}"))? })
     }
 

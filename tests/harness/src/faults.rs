@@ -120,7 +120,7 @@ impl<'a> Trial<'a> {
     /// Stops the load, waits until everything is visible, and reads everything once more.
     ///
     /// # Panics
-    /// An acknowledged event has no row, a row is twice, or a conversion does not carry its visitor's experiment.
+    /// An acknowledged event has no row, a row is twice, a conversion does not carry its visitor's experiment, or an answer came too late.
     pub async fn finish(mut self) -> Sent {
         self.deployment.wait_ready().await;
         let sent = self.load.stop().await;
@@ -130,11 +130,13 @@ impl<'a> Trial<'a> {
         assert!(self.listings > 0, "no listing could be taken on the way");
         self.follower.take_all_again(&export).await.expect("the gateway answers");
         println!(
-            "{} events acknowledged and visible once, {} requests sent again, {} listings on the way",
+            "{} events acknowledged and visible once, {} requests sent again, {} listings on the way, slowest answer {:.1?}",
             sent.events().count(),
             sent.resent,
-            self.listings
+            self.listings,
+            sent.slowest
         );
+        assert!(sent.slowest < CLIENTS_GIVE_UP_AFTER, "an answer came after {:?}", sent.slowest);
         sent
     }
 

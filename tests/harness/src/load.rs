@@ -91,6 +91,7 @@ struct Shared {
     acknowledged: Mutex<BTreeSet<u64>>,
     resent: AtomicU64,
     latencies_us: Mutex<Vec<u32>>,
+    slowest_us: AtomicU64,
 }
 
 /// What a load did.
@@ -104,6 +105,8 @@ pub struct Sent {
     pub resent: u64,
     /// From request to answer, in microseconds, acknowledged requests only; sorted.
     pub latencies_us: Vec<u32>,
+    /// The longest that any answer took, whatever it said.
+    pub slowest: Duration,
 }
 
 impl Load {
@@ -152,6 +155,7 @@ impl Load {
             requests: std::mem::take(&mut *lock(&self.shared.acknowledged)),
             resent: self.shared.resent.load(Ordering::Relaxed),
             latencies_us,
+            slowest: Duration::from_micros(self.shared.slowest_us.load(Ordering::Relaxed)),
             plan: self.plan,
         }
     }
@@ -164,13 +168,9 @@ impl Sent {
         self.requests.iter().flat_map(move |request| request * per_request..(request + 1) * per_request)
     }
 
-    /// The first acknowledged event the follower has no row of, and how many there are.
-    #[must_use]
-    pub fn missing(&self, follower: &Follower) -> Option<(String, usize)> {
-        let missing = |n: &u64| follower.row(Plan::row_type(*n), &self.plan.visitor(*n), &self.plan.uuid(*n)).is_none();
-        let mut absent = self.events().filter(missing);
-        let first = absent.next()?;
-        Some((self.plan.uuid(first), 1 + absent.count()))
+    /// Whether the follower has a row of an event.
+    fn is_visible(&self, follower: &Follower, n: u64) -> bool {
+        follower.row(Plan::row_type(n), &self.plan.visitor(n), &self.plan.uuid(n)).is_some()
     }
 
     /// Takes listings until every acknowledged event has a row.
@@ -178,11 +178,14 @@ impl Sent {
     /// # Panics
     /// Some have none after `at_most`.
     pub async fn wait_until_visible(&self, follower: &mut Follower, export: &Export, at_most: Duration) {
+        // What was seen stays: after an hour it is millions, and looking for all of them again takes longer than there is.
+        let mut unseen: Vec<u64> = self.events().collect();
         until("every acknowledged event to be visible", at_most, async || {
             follower.take(export).await.map_err(|error| error.to_string())?;
-            match self.missing(follower) {
+            unseen.retain(|n| !self.is_visible(follower, *n));
+            match unseen.first() {
                 None => Ok(()),
-                Some((first, count)) => Err(format!("{count} missing, the first is {first}")),
+                Some(first) => Err(format!("{} missing, the first is {}", unseen.len(), self.plan.uuid(*first))),
             }
         })
         .await;
@@ -218,12 +221,13 @@ async fn send(plan: Plan, apis: Vec<Api>, shared: Arc<Shared>) {
         for api in balanced {
             let began = clock().elapsed();
             let answer = api.post(&body).await;
+            let took_us = u64::try_from((clock().elapsed() - began).as_micros()).unwrap_or(u64::MAX);
             if let Ok(answer) = &answer {
+                shared.slowest_us.fetch_max(took_us, Ordering::Relaxed);
                 assert!([204, 503].contains(&answer.status), "a good request got {}: {}", answer.status, answer.text());
             }
             if answer.is_ok_and(|answer| answer.status == 204) {
-                let took = clock().elapsed().saturating_sub(began);
-                lock(&shared.latencies_us).push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+                lock(&shared.latencies_us).push(u32::try_from(took_us).unwrap_or(u32::MAX));
                 lock(&shared.acknowledged).insert(request);
                 break;
             }

@@ -1,15 +1,14 @@
 //! The real binary as a child process.
 
-use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use crate::api::Api;
-use crate::child::{Killed, free_address};
+use crate::child::{Killed, free_address, last_lines};
 use crate::demo::Demo;
-use crate::wait::until;
+use crate::wait::{pause, until};
 use rustix::process::Signal;
 
 /// How long a start may take, recovery included.
@@ -88,14 +87,20 @@ impl Launch {
     /// # Panics
     /// It ends, or is not ready within 40 s.
     pub async fn start(&self) -> Server {
-        let output = OpenOptions::new().create(true).append(true).open(self.output_path()).expect("an output file");
-        let also = output.try_clone().expect("a second handle of the output file");
-        let mut command = self.run_command();
-        command.stdin(Stdio::null()).stdout(output).stderr(also);
-        let mut server = Server { launch: self.clone(), child: Killed::spawn(&mut command), demo: None };
-        server.wait_ready().await;
+        let mut server = self.spawn();
+        server.child.ready("the server", &self.api, &self.output_path(), READY_WITHIN).await;
         server.demo = Some(Demo::read(&self.data.join("demo.env")).expect("demo.env of the first start"));
         server
+    }
+
+    /// Starts it and kills it so long after the spawn, ready or not: the kill meets the start and what it recovers.
+    ///
+    /// # Panics
+    /// It had ended by itself before.
+    pub async fn start_and_kill(&self, after: Duration) {
+        let server = self.spawn();
+        pause(after).await;
+        server.kill_9();
     }
 
     /// Starts it where it must refuse to run; answers with what it printed.
@@ -146,6 +151,11 @@ impl Launch {
             command.current_dir(folder);
         }
         command
+    }
+
+    fn spawn(&self) -> Server {
+        let child = Killed::spawn_into(&mut self.run_command(), &self.output_path());
+        Server { launch: self.clone(), child, demo: None }
     }
 }
 
@@ -203,8 +213,16 @@ impl Server {
     ///
     /// # Panics
     /// It does not stop within 30 s.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub async fn terminate(self) -> ExitStatus {
         self.signal_term();
+        self.stopped().await
+    }
+
+    /// Waits until it has stopped, after [`Server::signal_term`].
+    ///
+    /// # Panics
+    /// It does not stop within 30 s.
+    pub async fn stopped(mut self) -> ExitStatus {
         let child = &mut self.child;
         until("the server to stop after SIGTERM", STOP_WITHIN, async || ended(child)).await
     }
@@ -216,32 +234,12 @@ impl Server {
     pub fn signal_term(&self) {
         self.child.signal(Signal::TERM);
     }
-
-    async fn wait_ready(&mut self) {
-        let ready = format!("http://{}/readyz", self.launch.api);
-        let client = reqwest::Client::new();
-        let child = &mut self.child;
-        until("the server to be ready", READY_WITHIN, async || {
-            if let Some(status) = child.ended() {
-                panic!("the server ended while it was to start: {status}");
-            }
-            let response = client.get(&ready).send().await.map_err(|error| error.to_string())?;
-            let status = response.status();
-            let body = response.text().await.unwrap_or_default();
-            if status.is_success() { Ok(()) } else { Err(format!("{status} {body}")) }
-        })
-        .await;
-    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let output = fs::read_to_string(self.launch.output_path()).unwrap_or_default();
-            // One line a request would hide what matters.
-            let lines: Vec<&str> = output.lines().filter(|line| !line.contains("millrace::request")).collect();
-            let last = lines[lines.len().saturating_sub(40)..].join("\n");
-            eprintln!("--- the server's last lines\n{last}\n---");
+            eprintln!("--- the server's last lines\n{}\n---", last_lines(&self.launch.output_path()));
         }
     }
 }

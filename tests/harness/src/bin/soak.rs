@@ -12,17 +12,23 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use millrace_harness::crash::kill_under_load;
 use millrace_harness::day::manifest_of_closed;
-use millrace_harness::load::{Load, Plan, percentile};
+use millrace_harness::load::{Load, Plan, Sent, percentile};
 use millrace_harness::wait::{clock, pause};
-use millrace_harness::{Export, Follower, Launch, Server};
+use millrace_harness::{Export, Follower, Launch, Server, until};
+use serde_json::Value;
 
 /// A data team looks at the listing this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The oldest row of a new file may be this old when it is first seen: slot, grace, tick, seal age, 2 s, one look.
 const FRESH_MS: i64 = 25_000;
-/// Memory may grow by this much from the first third of the load to the last: a fifth, and what buffers need.
-const MEMORY_GROWTH_PERCENT: u64 = 20;
-const MEMORY_GROWTH_BYTES: u64 = 64 * 1024 * 1024;
+/// Rows may be this much older in the last third of the load than in the first: one look.
+const FRESH_DRIFT_MS: i64 = 2_000;
+/// Memory may grow by this much from the first third of the load to the last: a tenth, and what buffers need.
+const MEMORY_GROWTH_PERCENT: u64 = 10;
+const MEMORY_GROWTH_BYTES: u64 = 32 * 1024 * 1024;
+/// Within this time `status` has counted what is visible: the exporter counts a segment before it publishes from it, and
+/// tells at the end of its round.
+const COUNTED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs Millrace under load and watches it.
 #[derive(Parser)]
@@ -68,12 +74,19 @@ async fn main() -> anyhow::Result<()> {
 
 const DAY_MS: i64 = 86_400_000;
 
+fn date_of(ms: i64) -> anyhow::Result<String> {
+    Ok(chrono::DateTime::from_timestamp_millis(ms).context("a time that has a date")?.format("%F").to_string())
+}
+
+fn status(launch: &Launch) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&launch.command_ok(&["status", "--json"]))?)
+}
+
 /// Every day that is over by `through` has closed with all its rows. There is one where the load crossed a midnight (UTC).
 async fn check_closed_days(export: &Export, follower: &Follower, through: i64) -> anyhow::Result<()> {
-    let date_of = |ms: i64| Some(chrono::DateTime::from_timestamp_millis(ms)?.format("%F").to_string());
     let mut end = follower.oldest_ms().div_euclid(DAY_MS) * DAY_MS + DAY_MS;
     while end <= through {
-        let date = date_of(end - DAY_MS).context("a date")?;
+        let date = date_of(end - DAY_MS)?;
         let mut rows = 0;
         for of_type in ["decisions", "events"] {
             let manifest = manifest_of_closed(export, of_type, &date).await?;
@@ -84,6 +97,34 @@ async fn check_closed_days(export: &Export, follower: &Follower, through: i64) -
         println!("{date} closed on the way: {rows} rows by manifests, listing and files");
         end += DAY_MS;
     }
+    Ok(())
+}
+
+/// `millrace status` says of the newest day what was acknowledged of it. `follower` has seen every row: one an event.
+///
+/// It tells of the day at hand alone, as far as it is sealed: where the load has crossed a midnight (UTC) the rows of the
+/// newest day are what it must come to, and once that day is over itself it tells nothing that could be compared.
+async fn check_counts(launch: &Launch, follower: &Follower, sent: &Sent) -> anyhow::Result<()> {
+    let (acknowledged, rows) = (sent.events().count(), follower.row_count());
+    ensure!(rows == acknowledged, "{acknowledged} events were acknowledged, {rows} rows are visible");
+    let began_ms = follower.newest_ms().div_euclid(DAY_MS) * DAY_MS;
+    if clock().now_ms() >= began_ms + DAY_MS {
+        println!("status: the day of the last event is over, its counts are in its manifests");
+        return Ok(());
+    }
+    let (date, of_day) = (date_of(began_ms)?, rows - follower.rows_before(began_ms));
+    let events = until("status to have counted every event", COUNTED_WITHIN, async || {
+        let told = status(launch).map_err(|error| error.to_string())?["events"].clone();
+        let all = told["date"] == date && told["accepted"] == of_day;
+        if all { Ok(told) } else { Err(format!("{told}, but {of_day} were acknowledged on {date}")) }
+    })
+    .await;
+    println!("status: {events}");
+    // What was sent again is a duplicate where it had been taken the first time.
+    let again = sent.resent * sent.plan.per_request;
+    let duplicate = events["duplicate"].as_u64().context("duplicate")?;
+    ensure!(duplicate <= again, "status tells of {duplicate} duplicates; {again} events were sent again");
+    ensure!(events["rejected"] == 0, "status tells of rejects; none was sent: {events}");
     Ok(())
 }
 
@@ -112,16 +153,17 @@ async fn steady(args: &Args, launch: &Launch) -> anyhow::Result<()> {
         minutes.push(minute);
     }
     // While events come: a quiet partition is sealed less often, and what is complete is known a little later.
-    let status: serde_json::Value = serde_json::from_str(&launch.command_ok(&["status", "--json"]))?;
-    println!("status: {status}");
-    let lag = status["accounts"][0]["lag_ms"].as_i64().unwrap_or(i64::MAX);
+    let told = status(launch)?;
+    println!("status: {told}");
+    let lag = told["accounts"][0]["lag_ms"].as_i64().unwrap_or(i64::MAX);
     ensure!(lag <= FRESH_MS, "status says that the export is {lag} ms behind; the promise is {FRESH_MS}");
-    let through = status["accounts"][0]["complete_through_ms"].as_i64().unwrap_or_default();
+    let through = told["accounts"][0]["complete_through_ms"].as_i64().unwrap_or_default();
     let export = Export::open(server.demo()).await?;
     follower.take(&export).await?;
     let complete = follower.rows_before(through);
     let sent = load.stop().await;
     sent.wait_until_visible(&mut follower, &export, Duration::from_secs(60)).await;
+    check_counts(launch, &follower, &sent).await?;
     sent.assert_attributed(&follower);
     follower.take_all_again(&export).await?;
     check_closed_days(&export, &follower, through).await?;
@@ -132,9 +174,7 @@ async fn steady(args: &Args, launch: &Launch) -> anyhow::Result<()> {
 
     ensure!(server.terminate().await.success(), "SIGTERM ends it well");
     check_memory(&minutes)?;
-    let stale = minutes.iter().map(|minute| minute.freshness_ms_max).max().unwrap_or_default();
-    ensure!(stale <= FRESH_MS, "a row was {stale} ms old when it was first seen; the promise is {FRESH_MS}");
-    Ok(())
+    check_freshness(&minutes)
 }
 
 async fn one_minute(number: u64, server: &Server, load: &Load, follower: &mut Follower) -> anyhow::Result<Minute> {
@@ -163,16 +203,38 @@ async fn one_minute(number: u64, server: &Server, load: &Load, follower: &mut Fo
     Ok(minute)
 }
 
-fn check_memory(minutes: &[Minute]) -> anyhow::Result<()> {
+/// The first third of the load and the last; none of a load that is too short.
+fn thirds(minutes: &[Minute]) -> Option<(&[Minute], &[Minute])> {
     let third = minutes.len() / 3;
-    if third == 0 {
+    (third > 0).then(|| (&minutes[..third], &minutes[minutes.len() - third..]))
+}
+
+fn check_memory(minutes: &[Minute]) -> anyhow::Result<()> {
+    let Some((first, last)) = thirds(minutes) else {
         println!("memory: too short a load to say");
         return Ok(());
-    }
+    };
     let mean = |part: &[Minute]| part.iter().map(|minute| minute.memory_bytes).sum::<u64>() / part.len() as u64;
-    let (first, last) = (mean(&minutes[..third]), mean(&minutes[minutes.len() - third..]));
+    let (first, last) = (mean(first), mean(last));
     let bound = first + first * MEMORY_GROWTH_PERCENT / 100 + MEMORY_GROWTH_BYTES;
     println!("memory: {first} bytes in the first third, {last} in the last, at most {bound} allowed");
     ensure!(last <= bound, "memory grew from {first} to {last} bytes");
+    Ok(())
+}
+
+fn check_freshness(minutes: &[Minute]) -> anyhow::Result<()> {
+    let stale = minutes.iter().map(|minute| minute.freshness_ms_max).max().unwrap_or_default();
+    ensure!(stale <= FRESH_MS, "a row was {stale} ms old when it was first seen; the promise is {FRESH_MS}");
+    let Some((first, last)) = thirds(minutes) else {
+        println!("freshness: too short a load to say whether it is flat");
+        return Ok(());
+    };
+    let mean = |part: &[Minute]| part.iter().map(|minute| minute.freshness_ms_max).sum::<i64>() / part.len() as i64;
+    let (first, last) = (mean(first), mean(last));
+    let bound = first + FRESH_DRIFT_MS;
+    println!(
+        "freshness: a minute's oldest row {first} ms in the first third, {last} in the last, at most {bound} allowed"
+    );
+    ensure!(last <= bound, "a minute's oldest row went from {first} to {last} ms");
     Ok(())
 }
