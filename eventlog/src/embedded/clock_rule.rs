@@ -104,7 +104,7 @@ impl ClockRule {
             if now_ms > later(should_be_ms, CLOCK_AHEAD_MAX) {
                 return Err(format!(
                     "the clock shows {now_ms} ms, {} s more than the last append time and the time since explain; \
-                     set the clock, or confirm it if it is right",
+                     set the clock, or start with --confirm-clock if it is right",
                     (now_ms - should_be_ms) / 1000
                 ));
             }
