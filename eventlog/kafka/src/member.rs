@@ -21,6 +21,7 @@ mod announce;
 mod flows;
 mod life;
 mod owner;
+mod pending;
 mod rebalance;
 mod seat;
 mod state;
@@ -28,6 +29,7 @@ mod watch;
 mod worker;
 
 pub(crate) use owner::Permission;
+use pending::Pending;
 use seat::{Restart, Seat};
 use worker::Worker;
 
@@ -43,11 +45,16 @@ struct Groups {
     closed: bool,
 }
 
+/// What makes a member's transactions.
+type SharedTransactor = Arc<tokio::sync::Mutex<Transactor>>;
+
 /// One seat's place in the group: who sits there, and the thread that works for it or is still leaving.
 struct Chair {
     seat: Arc<Seat>,
     taken: bool,
     worker: Option<JoinHandle<()>>,
+    /// Of whoever sits there: it knows what may have been left open.
+    transactor: SharedTransactor,
 }
 
 impl Members {
@@ -116,7 +123,13 @@ pub(crate) fn join(
     let seat = Arc::new(Seat::new(topic, partitions));
     let before = chairs.get_mut(number).and_then(|chair| chair.worker.take());
     let instance = format!("{}-{number}", shared.options.instance);
-    let worker = Worker::new(Arc::clone(shared), Arc::clone(&seat), group.clone(), instance.clone(), name);
+    let transactor = chairs.get(number).map(|chair| Arc::clone(&chair.transactor));
+    let transactor = transactor.unwrap_or_else(|| {
+        let transactor = Transactor::new(shared.options.clone(), format!("{group}.{instance}"));
+        Arc::new(tokio::sync::Mutex::new(transactor))
+    });
+    let pending = Pending::new(Arc::clone(&transactor));
+    let worker = Worker::new(Arc::clone(shared), Arc::clone(&seat), group.clone(), instance, name, pending);
     let work = move || {
         // Whoever sat here must have left before another comes under the same name.
         if let Some(before) = before {
@@ -126,14 +139,13 @@ pub(crate) fn join(
     };
     let worker = std::thread::Builder::new().name(format!("kafka-member-{number}")).spawn(work);
     let worker = worker.map_err(|error| ReadError::Unavailable(format!("a thread could not be started: {error}")))?;
-    let chair = Chair { seat: Arc::clone(&seat), taken: true, worker: Some(worker) };
+    let chair =
+        Chair { seat: Arc::clone(&seat), taken: true, worker: Some(worker), transactor: Arc::clone(&transactor) };
     match chairs.get_mut(number) {
         Some(empty) => *empty = chair,
         None => chairs.push(chair),
     }
     drop(groups);
-    let transactor = Transactor::new(shared.options.clone(), format!("{group}.{instance}"));
-    let transactor = Arc::new(tokio::sync::Mutex::new(transactor));
     let prepared = Arc::clone(&transactor);
     // Joining does not wait for it.
     drop(tokio::spawn(async move { prepared.lock().await.prepare().await }));
@@ -150,7 +162,7 @@ pub(crate) struct Member {
     seat: Arc<Seat>,
     group: String,
     number: usize,
-    transactor: Arc<tokio::sync::Mutex<Transactor>>,
+    transactor: SharedTransactor,
 }
 
 #[async_trait]
@@ -250,8 +262,10 @@ mod tests {
         }
         let shared = shared(Options::new(cluster.bootstrap_servers(), "tester"));
         let mut member = join(&shared, "group", Topic("input"), "input".into(), 1).unwrap();
-        // Neither the commit is answered nor, three times, where the output's partition ends.
-        cluster.request_errors(RDKafkaApiKey::EndTxn, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+        // Neither the commit is answered nor, three times, where the output's partition ends. Before it, what may be open is ended.
+        let (well, fenced) =
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
+        cluster.request_errors(RDKafkaApiKey::EndTxn, &[well, fenced]);
         let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         cluster.request_errors(RDKafkaApiKey::ListOffsets, &[refused; 6]);
         let output = NewRecord { partition: 0, version: 1, key: "key".into(), value: "value".into() };
@@ -267,7 +281,7 @@ mod tests {
         tokio::time::timeout(DEADLINE, doubted).await.expect("readiness says so");
         let committed = tokio::time::timeout(DEADLINE, committing).await.expect("it is decided").unwrap();
 
-        assert_eq!(committed.unwrap()[0].offset, 0);
+        assert_eq!(committed.unwrap()[0].offset, 1, "behind the record of the transaction that ended what was open");
         assert!(!in_doubt(), "{:?}", shared.troubles.now());
         shared.members.close();
     }

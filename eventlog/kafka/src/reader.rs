@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::record::{incoming, number, offset, raw};
 
 /// A partition by its name on the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: u32,

@@ -3,12 +3,21 @@
 //! Everything a transaction holds is known before it begins, so it is open for milliseconds. All deliveries are awaited
 //! before the commit (which takes a tenth of a second otherwise). From the moment the commit was asked for, an error does not say
 //! whether it happened: then the producer is made anew, which settles whatever was open under its name, and the first output
-//! is looked for where it would be. So the answer is never a guess.
+//! of each partition is looked for where it would be. So the answer is never a guess.
+//!
+//! Making a producer should end whatever its name has left open, in every partition. A coordinator that comes back together with
+//! all of its brokers has been seen not to: it called transactions ended whose partitions never got a marker (Kafka 4.4). What lies open
+//! there keeps readers waiting, and the next commit in the partition would commit it too. So a new producer ends that itself,
+//! before it commits anything in a partition: a transaction of nothing, aborted, leaves the marker.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use millrace_eventlog::{Appended, Committed, NewRecord, Offset, Partition, ReadError, Topic};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -38,6 +47,46 @@ pub(crate) struct Job {
     pub(crate) permission: Permission,
 }
 
+impl Job {
+    /// Where it writes.
+    fn places(&self) -> BTreeSet<Place> {
+        let place =
+            |(name, record): &(Arc<str>, NewRecord)| Place { topic: Arc::clone(name), partition: record.partition };
+        self.outputs.iter().map(place).collect()
+    }
+
+    /// What its positions are committed with.
+    fn group(&self) -> Option<Group> {
+        let metadata = self.permission.metadata.as_ref().map(Arc::clone)?;
+        Some(Group { offsets: self.offsets.clone(), metadata })
+    }
+
+    /// What tells whether it was committed, its outputs having been put there.
+    fn doubt(&self, appended: &[Appended]) -> Doubt {
+        let mut firsts = BTreeMap::new();
+        for ((name, _), at) in self.outputs.iter().zip(appended) {
+            let place = Place { topic: Arc::clone(name), partition: at.partition };
+            firsts.entry(place).or_insert(at.offset);
+        }
+        Doubt { topic: self.topic, firsts, group: self.group() }
+    }
+}
+
+/// Positions of a group, and the right to commit them in a transaction.
+pub(crate) struct Group {
+    pub(crate) offsets: TopicPartitionList,
+    pub(crate) metadata: Arc<ConsumerGroupMetadata>,
+}
+
+/// A transaction of which it is not known whether it was committed.
+pub(crate) struct Doubt {
+    /// The topic of its outputs, as callers know it.
+    pub(crate) topic: Option<Topic>,
+    /// Its first output in each partition: readable if it was committed, and never if not.
+    pub(crate) firsts: BTreeMap<Place, Offset>,
+    pub(crate) group: Option<Group>,
+}
+
 /// Why a transaction was not committed. Nothing of it is visible, now or later.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -54,6 +103,10 @@ pub(crate) struct Transactor {
     options: Options,
     id: String,
     producer: Option<FutureProducer<Quiet>>,
+    /// Partitions in which the producer has left nothing open, nor have those before it.
+    clean: BTreeSet<Place>,
+    /// Partitions in which a producer that was dropped may have left something open.
+    left: BTreeSet<Place>,
 }
 
 /// How a transaction ended that was not plainly committed.
@@ -85,14 +138,27 @@ pub(crate) fn offsets(name: &str, inputs: &[(Partition, Committed)]) -> KafkaRes
 
 impl Transactor {
     pub(crate) fn new(options: Options, id: String) -> Self {
-        Self { options, id, producer: None }
+        Self { options, id, producer: None, clean: BTreeSet::new(), left: BTreeSet::new() }
     }
 
     /// Makes the producer before it is needed, which ends what a process of this name has left open. Where that does not succeed
     /// now, the first commit tries again.
     pub(crate) async fn prepare(&mut self) {
-        if let Err(Ending::Not(failure)) = self.ready(TRANSACTION_CALL).await {
-            tracing::info!(id = self.id, ?failure, "the producer of transactions cannot be made yet");
+        self.end_left(None).await;
+    }
+
+    /// Ends what may be open in partitions that were left, and what keeps the group's positions from being read.
+    pub(crate) async fn end_left(&mut self, group: Option<Group>) {
+        let ended = async {
+            let producer = self.ready(TRANSACTION_CALL).await?;
+            if self.left.is_empty() && group.is_none() {
+                return Ok(());
+            }
+            let left = self.left.clone();
+            self.end_open(&producer, left, group.as_ref()).await
+        };
+        if let Err(Ending::Not(failure)) = ended.await {
+            tracing::info!(id = self.id, ?failure, "what was left open cannot be ended yet");
         }
     }
 
@@ -105,7 +171,9 @@ impl Transactor {
         let outcome = match self.attempt(&job).await {
             Ok(appended) => Ok(appended),
             Err(Ending::Not(failure)) => Err(failure),
-            Err(Ending::Perhaps { reason, appended }) => self.settle(shared, &job, reason, appended).await,
+            Err(Ending::Perhaps { reason, appended }) => {
+                self.settle(shared, &job.doubt(&appended), reason).await.map(|()| appended)
+            }
         };
         if let Ok(appended) = &outcome {
             wait_until_visible(shared, &job, appended).await;
@@ -122,6 +190,13 @@ impl Transactor {
 
     async fn attempt(&mut self, job: &Job) -> Result<Vec<Appended>, Ending> {
         let producer = self.ready(self.options.transaction_timeout).await?;
+        let places = job.places();
+        let unknown: BTreeSet<Place> = places.difference(&self.clean).chain(&self.left).cloned().collect();
+        if !unknown.is_empty() {
+            self.end_open(&producer, unknown, None).await?;
+        }
+        // Until it has ended one way or the other.
+        self.left.extend(places.iter().cloned());
         self.call(&producer, |producer| producer.begin_transaction()).await?;
         let appended = match deliver(&producer, &job.outputs).await {
             Ok(appended) => appended,
@@ -138,7 +213,10 @@ impl Transactor {
         loop {
             let committing = blocking(&producer, |producer| producer.commit_transaction(TRANSACTION_CALL)).await;
             let error = match committing {
-                Ok(()) => return Ok(appended),
+                Ok(()) => {
+                    self.left.clear();
+                    return Ok(appended);
+                }
                 Err(error) => error,
             };
             match verdict(&error) {
@@ -204,13 +282,15 @@ impl Transactor {
                 blocking(producer, abort).await.map_err(|error| error.to_string())
             }
         };
-        if let Err(error) = aborting {
-            self.drop_producer(&error);
+        match aborting {
+            Ok(()) => self.left.clear(),
+            Err(error) => self.drop_producer(&error),
         }
         Ending::Not(if fenced { Failure::Fenced(reason) } else { Failure::Aborted(reason) })
     }
 
     fn drop_producer(&mut self, reason: &str) {
+        self.clean.clear();
         if let Some(producer) = self.producer.take() {
             tracing::warn!(id = self.id, reason, "the producer of transactions is made anew");
             ::metrics::counter!(metrics::PRODUCERS_REBUILT, "producer" => "transaction").increment(1);
@@ -218,19 +298,49 @@ impl Transactor {
         }
     }
 
-    /// Decides what became of a commit whose answer is not known: ends what is open, then looks.
-    async fn settle(
+    /// Ends whatever is open in these partitions under our name, and of the group's positions. Only for a producer that has nothing open
+    /// itself, by its coordinator's word.
+    async fn end_open(
         &mut self,
-        shared: &Shared,
-        job: &Job,
-        reason: String,
-        appended: Vec<Appended>,
-    ) -> Result<Vec<Appended>, Failure> {
+        producer: &FutureProducer<Quiet>,
+        places: BTreeSet<Place>,
+        group: Option<&Group>,
+    ) -> Result<(), Ending> {
+        self.call(producer, |producer| producer.begin_transaction()).await?;
+        let nothing = |place: &Place| {
+            let record = NewRecord { partition: place.partition, version: 0, key: Bytes::new(), value: Bytes::new() };
+            (Arc::clone(&place.topic), record)
+        };
+        if let Err(reason) = deliver(producer, &places.iter().map(nothing).collect::<Vec<_>>()).await {
+            return Err(self.give_up(producer, Verdict::Abort, reason).await);
+        }
+        if let Some(Group { offsets, metadata }) = group {
+            let (offsets, metadata) = (offsets.clone(), Arc::clone(metadata));
+            let send = move |producer: &FutureProducer<Quiet>| {
+                producer.send_offsets_to_transaction(&offsets, &metadata, TRANSACTION_CALL)
+            };
+            // A group that does not let us has been told of the transaction all the same.
+            if let Err(refused) = blocking(producer, send).await {
+                tracing::debug!(id = self.id, %refused, "positions of a transaction that is to be aborted");
+            }
+        }
+        let abort = |producer: &FutureProducer<Quiet>| producer.abort_transaction(TRANSACTION_CALL);
+        if let Err(error) = blocking(producer, abort).await {
+            self.drop_producer(&error.to_string());
+            return Err(Ending::Not(Failure::Aborted(error.to_string())));
+        }
+        self.left.retain(|place| !places.contains(place));
+        self.clean.extend(places);
+        Ok(())
+    }
+
+    /// Decides what became of a commit whose answer is not known: ends what is open, then looks. `reason`: why it is not known.
+    pub(crate) async fn settle(&mut self, shared: &Shared, doubt: &Doubt, reason: String) -> Result<(), Failure> {
         let trouble = format!("commit of {}", self.id);
         shared.troubles.begin(&trouble, format!("its outcome is not known: {reason}"));
         let outcome = loop {
-            match self.look(shared, job, &appended).await {
-                Ok(true) => break Ok(appended),
+            match self.look(shared, doubt).await {
+                Ok(true) => break Ok(()),
                 Ok(false) => break Err(Failure::Fenced(reason)),
                 Err(Unsettled::Never(error)) => break Err(Failure::Never(error)),
                 Err(Unsettled::Later(now)) => {
@@ -243,36 +353,52 @@ impl Transactor {
         outcome
     }
 
-    async fn look(&mut self, shared: &Shared, job: &Job, appended: &[Appended]) -> Result<bool, Unsettled> {
-        let ready = self.ready(self.options.transaction_timeout).await;
-        if let Err(Ending::Not(Failure::Aborted(reason) | Failure::Fenced(reason))) = ready {
-            return Err(Unsettled::Later(reason));
-        }
-        let (Some(topic), Some((name, _)), Some(first)) = (job.topic, job.outputs.first(), appended.first()) else {
-            return Ok(false);
-        };
-        let (place, at) = (Place { topic: Arc::clone(name), partition: first.partition }, first.offset);
-        let end = match extent(shared, topic, place.clone()).await {
-            Ok(extent) if at < extent.start => {
-                let (partition, start) = (place.partition, extent.start);
-                return Err(Unsettled::Never(ReadError::Truncated { topic, partition, from: at, start }));
+    /// Whether a transaction is committed. Nothing of it is undecided any more once that can be told. One that is committed in some of
+    /// its partitions only is not: whoever made it begins again in each from what can be read there.
+    async fn look(&mut self, shared: &Shared, doubt: &Doubt) -> Result<bool, Unsettled> {
+        let places: BTreeSet<Place> = doubt.firsts.keys().cloned().collect();
+        let ended = async {
+            let producer = self.ready(self.options.transaction_timeout).await?;
+            if places.is_subset(&self.clean) {
+                return Ok(());
             }
-            Ok(extent) => extent.end,
-            Err(ReadError::Unavailable(reason)) => return Err(Unsettled::Later(reason)),
-            Err(gone) => return Err(Unsettled::Never(gone)),
+            self.end_open(&producer, places, doubt.group.as_ref()).await
         };
-        if end <= at {
-            let reason = format!("{}/{} is readable up to {end} only", place.topic, place.partition);
+        if let Err(Ending::Not(Failure::Aborted(reason) | Failure::Fenced(reason))) = ended.await {
             return Err(Unsettled::Later(reason));
         }
-        let reading = {
-            let place = place.clone();
-            move |reader: &mut crate::reader::Reader| reader.read(&place, at, end, 1, READ_TIMEOUT)
-        };
-        let chunk = shared.readers.with_reader(&place, at, reading).await;
-        let chunk = chunk.map_err(|fault| Unsettled::Later(format!("{fault:?}")))?;
-        Ok(chunk.records.first().is_some_and(|record| record.offset == at))
+        let Some(topic) = doubt.topic else { return Ok(false) };
+        for (place, at) in &doubt.firsts {
+            if !is_readable(shared, topic, place, *at).await? {
+                return Ok(false);
+            }
+        }
+        Ok(!doubt.firsts.is_empty())
     }
+}
+
+/// Whether a record that was put there can be read, or never will be.
+async fn is_readable(shared: &Shared, topic: Topic, place: &Place, at: Offset) -> Result<bool, Unsettled> {
+    let end = match extent(shared, topic, place.clone()).await {
+        Ok(extent) if at < extent.start => {
+            let (partition, start) = (place.partition, extent.start);
+            return Err(Unsettled::Never(ReadError::Truncated { topic, partition, from: at, start }));
+        }
+        Ok(extent) => extent.end,
+        Err(ReadError::Unavailable(reason)) => return Err(Unsettled::Later(reason)),
+        Err(gone) => return Err(Unsettled::Never(gone)),
+    };
+    if end <= at {
+        let reason = format!("{}/{} is readable up to {end} only", place.topic, place.partition);
+        return Err(Unsettled::Later(reason));
+    }
+    let reading = {
+        let place = place.clone();
+        move |reader: &mut crate::reader::Reader| reader.read(&place, at, end, 1, READ_TIMEOUT)
+    };
+    let chunk = shared.readers.with_reader(place, at, reading).await;
+    let chunk = chunk.map_err(|fault| Unsettled::Later(format!("{fault:?}")))?;
+    Ok(chunk.records.first().is_some_and(|record| record.offset == at))
 }
 
 /// Sends all outputs and waits for them. The error is the first one's reason.

@@ -41,7 +41,7 @@ impl<'a> Announcer<'a> {
     pub(super) fn run(&self) {
         let Worker { shared, seat, group, name, .. } = self.worker;
         let trouble = format!("positions of {}", self.worker.trouble());
-        let mut unanswered_since = None;
+        let (mut unanswered_since, mut ended) = (None, None);
         while !self.is_over() {
             let newcomers = seat.newcomers(RETRY_PAUSE);
             if newcomers.is_empty() {
@@ -53,7 +53,8 @@ impl<'a> Announcer<'a> {
                 continue;
             }
             self.ask_each(&newcomers);
-            let waiting: Vec<_> = seat.newcomers(Duration::ZERO).iter().map(|one| one.partition).collect();
+            let newcomers = seat.newcomers(Duration::ZERO);
+            let waiting: Vec<_> = newcomers.iter().map(|one| one.partition).collect();
             if waiting.is_empty() {
                 continue;
             }
@@ -62,8 +63,13 @@ impl<'a> Announcer<'a> {
                 Instant::now()
             });
             // By then a transaction is decided.
-            if since.elapsed() >= shared.options.transaction_timeout {
+            let patience = shared.options.transaction_timeout;
+            if since.elapsed() >= patience {
                 shared.troubles.begin(&trouble, format!("those in {name}/{waiting:?} cannot be read"));
+                if ended.is_none_or(|ended: Instant| ended.elapsed() >= patience) {
+                    ended = Some(Instant::now());
+                    self.worker.pending.end(self.client, name, &newcomers);
+                }
             }
             self.worker.wait(RETRY_PAUSE);
         }

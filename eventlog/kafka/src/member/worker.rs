@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::time::Instant;
 
 use super::life::Life;
+use super::pending::Pending;
 use super::rebalance::Rebalances;
 use super::seat::{Client, Restart, Seat};
 use crate::limits::{FENCED_PAUSE, FENCED_PAUSE_MAX, RETRY_PAUSE};
@@ -21,6 +22,7 @@ pub(super) struct Worker {
     pub(super) group: String,
     pub(super) instance: String,
     pub(super) name: Arc<str>,
+    pub(super) pending: Pending,
 }
 
 /// Why a consumer's life ended.
@@ -38,8 +40,15 @@ pub(super) enum Ended {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, seat: Arc<Seat>, group: String, instance: String, name: Arc<str>) -> Self {
-        Self { shared, seat, group, instance, name }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        seat: Arc<Seat>,
+        group: String,
+        instance: String,
+        name: Arc<str>,
+        pending: Pending,
+    ) -> Self {
+        Self { shared, seat, group, instance, name, pending }
     }
 
     /// Works until the member leaves.

@@ -48,6 +48,7 @@ fn cases(bootstrap: &str) -> Vec<(&'static str, Running)> {
         members::a_slow_owner_bounds_what_is_fetched_and_misses_nothing,
         transactions::what_a_zombie_left_open_is_never_seen,
         transactions::a_transaction_nobody_ends_is_over_in_the_end,
+        transactions::what_may_be_open_in_a_partition_is_ended_before_the_first_commit_there,
         transactions::an_undecided_transaction_keeps_nobody_else_waiting,
         transactions::a_member_that_joins_ends_what_its_name_left_open,
         transactions::a_producer_that_was_fenced_is_made_anew,

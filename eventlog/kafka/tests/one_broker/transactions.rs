@@ -157,6 +157,16 @@ pub(crate) async fn a_producer_that_was_fenced_is_made_anew(bootstrap: String) {
     assert_eq!(texts(&log).await, ["first", "second"]);
 }
 
+pub(crate) async fn what_may_be_open_in_a_partition_is_ended_before_the_first_commit_there(bootstrap: String) {
+    let (_options, log) = support::make(&bootstrap, 1).await;
+    let mut member = join(&log).await;
+    let first = support::within(member.commit(transaction("first"))).await.unwrap();
+    let second = support::within(member.commit(transaction("second"))).await.unwrap();
+    // A record that is never read and the marker of its abort stand before the first output; after it, its own marker alone.
+    assert_eq!((first[0].offset, second[0].offset), (2, 4));
+    assert_eq!(texts(&log).await, ["first", "second"]);
+}
+
 pub(crate) async fn a_commit_that_was_made_and_not_answered_is_told_as_committed(bootstrap: String) {
     let (options, log) = support::make(&bootstrap, 1).await;
     log.append(OUTPUT, vec![output("before").1]).await.unwrap();
