@@ -181,7 +181,7 @@ async fn reach_whole(ground: &Ground, readiness: &Readiness) -> Result<(), Start
     loop {
         let waiting = match whole_log(ground.log.as_ref()).await {
             Ok(Wholeness::Whole) => return Ok(()),
-            Ok(Wholeness::NotYet(reason)) => format!("{reason}: run `millrace topics`"),
+            Ok(Wholeness::NotYet { missing, .. }) => format!("{missing}: run `millrace topics`"),
             Ok(Wholeness::MadeAnew(reason)) => return Err(StartError::Topics(vec![reason])),
             Err(error) => error.to_string(),
         };

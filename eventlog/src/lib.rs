@@ -20,8 +20,11 @@ use bytes::Bytes;
 pub mod conformance;
 pub mod embedded;
 pub mod faults;
+mod first;
 pub mod limits;
 pub mod metrics;
+
+pub use first::first_record;
 
 /// The name of a topic. Topics are fixed when a log is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

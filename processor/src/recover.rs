@@ -22,7 +22,7 @@ use crate::store::{Store, StoreError};
 mod checks;
 mod watermark;
 
-pub(crate) use checks::{holds_records, settings_first};
+pub(crate) use checks::settings_first;
 pub use watermark::last_committed;
 pub(crate) use watermark::last_watermark;
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use millrace_clock::Clock;
-use millrace_eventlog::{AppendError, Log, NewRecord, Offset, Partition, ReadError, Record, Topic};
+use millrace_eventlog::{AppendError, Log, NewRecord, Offset, Partition, ReadError, Record, Topic, first_record};
 use millrace_schemas::codec::Versioned;
 use millrace_schemas::enriched::Watermark;
 use millrace_schemas::raw::{Raw, Settings, raw};
@@ -12,7 +12,7 @@ use millrace_schemas::settings::{OutOfRange, validate};
 use millrace_schemas::topics;
 
 use crate::limits::{RECOVERY_READ_BYTES, SETTINGS_READS_AT_ONCE};
-use crate::recover::{holds_records, last_watermark};
+use crate::recover::last_watermark;
 
 const RAW: Topic = Topic(topics::RAW);
 
@@ -49,8 +49,9 @@ pub async fn create_settings(log: &dyn Log, clock: &dyn Clock, settings: &Settin
     validate(settings).map_err(SettingsError::OutOfRange)?;
     let mut lacking = Vec::new();
     for partition in 0..log.partitions(RAW) {
+        let extent = log.extent(RAW, partition).await?;
         // A log that begins later had settings once.
-        if log.extent(RAW, partition).await?.start == 0 && !holds_records(log, RAW, partition).await? {
+        if extent.start == 0 && first_record(log, RAW, partition, extent).await?.is_none() {
             lacking.push(partition);
         }
     }
@@ -58,10 +59,7 @@ pub async fn create_settings(log: &dyn Log, clock: &dyn Clock, settings: &Settin
         return Ok(());
     }
     // Where an earlier call was interrupted, and the configuration has changed since, what it wrote holds.
-    let made = match newest_of(&by_partition(log).await?) {
-        Ok(made) => made,
-        Err(_) => *settings,
-    };
+    let made = newest_of(&by_partition(log).await?).unwrap_or(*settings);
     let records = lacking.into_iter().map(|partition| record(partition, clock, &made));
     log.append(RAW, records.collect()).await?;
     Ok(())
@@ -120,18 +118,8 @@ async fn begins_with_settings(log: &dyn Log, partition: Partition) -> Result<boo
     if extent.start > 0 {
         return Ok(true);
     }
-    let mut from = extent.start;
-    while from < extent.end {
-        let chunk = log.read(RAW, partition, from, 1).await?;
-        if let Some(first) = chunk.records.first() {
-            return Ok(settings_of(first).is_some());
-        }
-        if chunk.next <= from {
-            break;
-        }
-        from = chunk.next;
-    }
-    Ok(false)
+    let first = first_record(log, RAW, partition, extent).await?;
+    Ok(first.is_some_and(|first| settings_of(&first).is_some()))
 }
 
 /// The settings a raw record holds. They have an empty key; so nothing else is decoded but ticks.

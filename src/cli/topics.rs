@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::table::table;
 use super::{CommandFailure, say};
 use crate::cluster::{Wholeness, command_log, finish_log, make_topics, topics_now, whole_log};
-use crate::config::{Cluster, Flag, Rules};
+use crate::config::{Cluster, Flag, Rules, environment};
 use crate::error::StartError;
 use crate::settings;
 
@@ -53,7 +53,8 @@ impl TopicsArgs {
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
         let dev = self.dev.then(|| Flag { name: "--dev", key: "kafka.dev", value: "true".to_owned() });
         let flags: Vec<Flag> = dev.into_iter().collect();
-        let config = Cluster::load(self.config.as_deref(), std::env::vars(), &flags, &["kafka.bootstrap_servers"])
+        let environment = environment().map_err(StartError::from)?;
+        let config = Cluster::load(self.config.as_deref(), environment, &flags, &["kafka.bootstrap_servers"])
             .map_err(StartError::from)?;
         let topics = match self.check {
             true => topics_now(&config.kafka).await?,
@@ -79,8 +80,8 @@ impl TopicsArgs {
         let unread = |error: &dyn Display| StartError::Other(format!("the log cannot be read: {error}"));
         match whole_log(log).await.map_err(|error| unread(&error))? {
             Wholeness::Whole => settings_in_force(log).await.map_err(|error| unread(&error)),
-            Wholeness::NotYet(reason) => {
-                Err(StartError::Topics(vec![format!("{reason}: `millrace topics` without --check finishes it")]))
+            Wholeness::NotYet { missing, .. } => {
+                Err(StartError::Topics(vec![format!("{missing}: `millrace topics` without --check finishes it")]))
             }
             Wholeness::MadeAnew(reason) => Err(StartError::Topics(vec![reason])),
         }

@@ -18,8 +18,13 @@ use crate::settings;
 pub(crate) enum Wholeness {
     /// Every topic begins as it was made.
     Whole,
-    /// It has not been made to the end yet; what is missing, in words.
-    NotYet(String),
+    /// It has not been made to the end yet.
+    NotYet {
+        /// Whether the access topic has its first fact.
+        begun: bool,
+        /// What is missing, in words.
+        missing: String,
+    },
     /// A topic is not the one the log was made with; which and why, in words.
     MadeAnew(String),
 }
@@ -39,13 +44,15 @@ pub(crate) async fn whole_log(log: &dyn Log) -> Result<Wholeness, ReadError> {
     }
     match beginning(log).await? {
         Beginning::ThisLog => {}
-        Beginning::Nothing if nothing_sent => return Ok(Wholeness::NotYet("the log has not begun".to_owned())),
+        Beginning::Nothing if nothing_sent => {
+            return Ok(Wholeness::NotYet { begun: false, missing: "the log has not begun".to_owned() });
+        }
         Beginning::Nothing => return Ok(made_anew(log, topics::ACCESS, "it is empty, and the raw topic is not")),
         Beginning::Other(reason) => return Ok(made_anew(log, topics::ACCESS, &reason)),
     }
     match lacking.len() {
         0 => Ok(Wholeness::Whole),
-        count => Ok(Wholeness::NotYet(format!("{count} partitions have no settings"))),
+        count => Ok(Wholeness::NotYet { begun: true, missing: format!("{count} partitions have no settings") }),
     }
 }
 
@@ -56,11 +63,10 @@ pub(crate) async fn whole_log(log: &dyn Log) -> Result<Wholeness, ReadError> {
 /// A topic was made anew; or the log cannot be read, or takes nothing.
 pub(crate) async fn finish_log(log: &dyn Log, clock: &dyn Clock, rules: &Rules) -> Result<Settings, StartError> {
     let failed = |error: &dyn Display| StartError::Other(format!("the log cannot be made to the end: {error}"));
-    if let Wholeness::MadeAnew(reason) = whole_log(log).await.map_err(|error| failed(&error))? {
-        return Err(StartError::Topics(vec![reason]));
-    }
-    if beginning(log).await.map_err(|error| failed(&error))? == Beginning::Nothing {
-        begin(log, clock).await.map_err(|error| failed(&error))?;
+    match whole_log(log).await.map_err(|error| failed(&error))? {
+        Wholeness::MadeAnew(reason) => return Err(StartError::Topics(vec![reason])),
+        Wholeness::NotYet { begun: false, .. } => begin(log, clock).await.map_err(|error| failed(&error))?,
+        Wholeness::NotYet { begun: true, .. } | Wholeness::Whole => {}
     }
     settings::make(log, clock, rules).await.map_err(|error| failed(&error))
 }

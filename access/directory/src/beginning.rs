@@ -1,7 +1,7 @@
 //! The first fact of a log whose topics can be made anew one by one: which log the access topic belongs to.
 
 use millrace_clock::Clock;
-use millrace_eventlog::{AppendError, Log, NewRecord, ReadError, Record};
+use millrace_eventlog::{AppendError, Log, NewRecord, ReadError, Record, first_record};
 use millrace_schemas::access::{Fact, LogBegun, fact};
 use millrace_schemas::codec::Versioned;
 
@@ -29,18 +29,8 @@ pub async fn beginning(log: &dyn Log) -> Result<Beginning, ReadError> {
     if extent.start > 0 {
         return Ok(Beginning::Other(format!("it begins at offset {}", extent.start)));
     }
-    let mut from = extent.start;
-    while from < extent.end {
-        let chunk = log.read(ACCESS, 0, from, 1).await?;
-        if let Some(first) = chunk.records.into_iter().next() {
-            return Ok(said_by(first, log.id()));
-        }
-        if chunk.next <= from {
-            break;
-        }
-        from = chunk.next;
-    }
-    Ok(Beginning::Nothing)
+    let first = first_record(log, ACCESS, 0, extent).await?;
+    Ok(first.map_or(Beginning::Nothing, |first| said_by(first, log.id())))
 }
 
 /// Makes the name of this log the first fact. Where two do so at once, the second fact is void.
