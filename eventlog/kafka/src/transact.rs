@@ -196,22 +196,30 @@ impl Transactor {
             self.end_open(&producer, unknown, None).await?;
         }
         // Until it has ended one way or the other.
-        self.left.extend(places.iter().cloned());
-        self.call(&producer, |producer| producer.begin_transaction()).await?;
-        let appended = match deliver(&producer, &job.outputs).await {
+        self.left.extend(places);
+        let made = self.make(&producer, job).await;
+        if let Err(Ending::Not(_)) = &made
+            && self.producer.is_some()
+        {
+            // It was aborted, and its markers are its coordinator's to write.
+            self.left.clear();
+        }
+        made
+    }
+
+    /// Makes a transaction: begins, delivers, commits.
+    async fn make(&mut self, producer: &FutureProducer<Quiet>, job: &Job) -> Result<Vec<Appended>, Ending> {
+        self.call(producer, |producer| producer.begin_transaction()).await?;
+        let appended = match deliver(producer, &job.outputs).await {
             Ok(appended) => appended,
-            Err(reason) => return Err(self.give_up(&producer, Verdict::Abort, reason).await),
+            Err(reason) => return Err(self.give_up(producer, Verdict::Abort, reason).await),
         };
-        if let Some(metadata) = &job.permission.metadata {
-            let (offsets, metadata) = (job.offsets.clone(), Arc::clone(metadata));
-            let send = move |producer: &FutureProducer<Quiet>| {
-                producer.send_offsets_to_transaction(&offsets, &metadata, TRANSACTION_CALL)
-            };
-            self.call(&producer, send).await?;
+        if let Some(group) = job.group() {
+            self.call(producer, sending(&group)).await?;
         }
         let deadline = Instant::now() + self.options.transaction_timeout;
         loop {
-            let committing = blocking(&producer, |producer| producer.commit_transaction(TRANSACTION_CALL)).await;
+            let committing = blocking(producer, |producer| producer.commit_transaction(TRANSACTION_CALL)).await;
             let error = match committing {
                 Ok(()) => {
                     self.left.clear();
@@ -223,7 +231,7 @@ impl Transactor {
                 // Asking again is asking for the same commit.
                 Verdict::Retry if Instant::now() < deadline => tokio::time::sleep(RETRY_PAUSE).await,
                 // Kafka has refused to commit it.
-                Verdict::Abort => return Err(self.give_up(&producer, Verdict::Abort, error.to_string()).await),
+                Verdict::Abort => return Err(self.give_up(producer, Verdict::Abort, error.to_string()).await),
                 Verdict::Retry | Verdict::Fenced | Verdict::Broken => {
                     self.drop_producer(&error.to_string());
                     return Err(Ending::Perhaps { reason: error.to_string(), appended });
@@ -260,7 +268,9 @@ impl Transactor {
         loop {
             match blocking(&producer, |producer| producer.init_transactions(TRANSACTION_CALL)).await {
                 Ok(()) => break,
-                Err(error) if verdict(&error) == Verdict::Retry && Instant::now() < deadline => {}
+                Err(error) if verdict(&error) == Verdict::Retry && Instant::now() < deadline => {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
                 Err(error) => {
                     drop_off_thread(producer);
                     return Err(aborted(error));
@@ -282,9 +292,8 @@ impl Transactor {
                 blocking(producer, abort).await.map_err(|error| error.to_string())
             }
         };
-        match aborting {
-            Ok(()) => self.left.clear(),
-            Err(error) => self.drop_producer(&error),
+        if let Err(error) = aborting {
+            self.drop_producer(&error);
         }
         Ending::Not(if fenced { Failure::Fenced(reason) } else { Failure::Aborted(reason) })
     }
@@ -314,15 +323,11 @@ impl Transactor {
         if let Err(reason) = deliver(producer, &places.iter().map(nothing).collect::<Vec<_>>()).await {
             return Err(self.give_up(producer, Verdict::Abort, reason).await);
         }
-        if let Some(Group { offsets, metadata }) = group {
-            let (offsets, metadata) = (offsets.clone(), Arc::clone(metadata));
-            let send = move |producer: &FutureProducer<Quiet>| {
-                producer.send_offsets_to_transaction(&offsets, &metadata, TRANSACTION_CALL)
-            };
+        if let Some(group) = group
+            && let Err(refused) = blocking(producer, sending(group)).await
+        {
             // A group that does not let us has been told of the transaction all the same.
-            if let Err(refused) = blocking(producer, send).await {
-                tracing::debug!(id = self.id, %refused, "positions of a transaction that is to be aborted");
-            }
+            tracing::debug!(id = self.id, %refused, "positions of a transaction that is to be aborted");
         }
         let abort = |producer: &FutureProducer<Quiet>| producer.abort_transaction(TRANSACTION_CALL);
         if let Err(error) = blocking(producer, abort).await {
@@ -399,6 +404,12 @@ async fn is_readable(shared: &Shared, topic: Topic, place: &Place, at: Offset) -
     let chunk = shared.readers.with_reader(place, at, reading).await;
     let chunk = chunk.map_err(|fault| Unsettled::Later(format!("{fault:?}")))?;
     Ok(chunk.records.first().is_some_and(|record| record.offset == at))
+}
+
+/// The call that puts a group's positions into the open transaction.
+fn sending(group: &Group) -> impl Fn(&FutureProducer<Quiet>) -> KafkaResult<()> + Clone + Send + 'static + use<> {
+    let (offsets, metadata) = (group.offsets.clone(), Arc::clone(&group.metadata));
+    move |producer| producer.send_offsets_to_transaction(&offsets, &metadata, TRANSACTION_CALL)
 }
 
 /// Sends all outputs and waits for them. The error is the first one's reason.
