@@ -65,3 +65,6 @@ pub const OPEN_FILES_MAX: usize = 256;
 
 /// Memtables of one partition waiting to be flushed before the writer waits for the disk.
 pub const FLUSHES_WAITING_MAX: usize = 2;
+
+/// The largest item of a journal that is read back; the writer closes a commit far below. Beyond: the file is damaged.
+pub const JOURNAL_ITEM_BYTES_MAX: u32 = 64 << 20;

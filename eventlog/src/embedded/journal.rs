@@ -16,24 +16,25 @@ use prost::Message;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::head::{COMMIT_KEY, Commit};
+use crate::limits::JOURNAL_ITEM_BYTES_MAX;
 
 const TAG_START: u8 = 1;
 const TAG_ITEM: u8 = 2;
 const TAG_END: u8 = 3;
 const END_MAGIC: &[u8; 4] = b"FJL\x03";
 const READ_BUFFER_BYTES: usize = 1 << 20;
-/// No batch is larger: the writer closes a commit far below.
-const ITEM_BYTES_MAX: u32 = 64 << 20;
 
 /// What the journals hold.
 #[derive(Debug)]
 pub(super) struct Scan {
     /// The last commit that is whole, reached without a gap; `None` if no journal holds a commit.
     pub(super) last: Option<Commit>,
-    /// The active journal, if there is any.
+    /// The active journal, if there is any: the newest that holds something. A store that fails may still begin another.
     pub(super) active: Option<PathBuf>,
     /// In the active journal: the byte after the last whole batch.
     pub(super) whole_to: u64,
+    /// The newest journal.
+    pub(super) newest: Option<PathBuf>,
     /// The first thing that is not as it should be.
     pub(super) fault: Option<Fault>,
 }
@@ -53,15 +54,21 @@ pub(super) struct Fault {
 
 /// Reads all journals of the store in `folder`. `through`: stop after this commit, as if nothing followed it.
 pub(super) fn scan(folder: &Path, through: Option<u64>) -> io::Result<Scan> {
-    let journals = journals(folder)?;
-    let mut scan = Scan { last: None, active: journals.last().cloned(), whole_to: 0, fault: None };
+    let mut journals = journals(folder)?;
+    let newest = journals.last().cloned();
+    while journals.len() > 1 && holds_nothing(&journals[journals.len() - 1])? {
+        journals.pop();
+    }
+    let mut scan = Scan { last: None, active: journals.last().cloned(), whole_to: 0, newest, fault: None };
     for (index, file) in journals.iter().enumerate() {
         let active = index + 1 == journals.len();
         let mut reader = Reader::open(file)?;
         let fault = loop {
             match reader.batch()? {
                 Batch::Whole(commit) => match follow(scan.last.as_ref(), commit) {
-                    Ok(Some(commit)) if through.is_some_and(|through| commit.number > through) => break None,
+                    Ok(Some(commit)) if through.is_some_and(|through| commit.number > through) => {
+                        break (!active).then(|| format!("commit {} is not in the last journal", commit.number));
+                    }
                     Ok(Some(commit)) => scan.last = Some(commit),
                     Ok(None) => {}
                     Err(what) => break Some(what),
@@ -80,6 +87,15 @@ pub(super) fn scan(folder: &Path, through: Option<u64>) -> io::Result<Scan> {
         }
     }
     Ok(scan)
+}
+
+fn holds_nothing(file: &Path) -> io::Result<bool> {
+    let mut reader = Reader::open(file)?;
+    match reader.file.fill_buf()?.first() {
+        None => Ok(true),
+        Some(0) => reader.only_zeros_left(),
+        Some(_) => Ok(false),
+    }
 }
 
 /// Cuts the active journal to `len` and makes that durable.
@@ -198,7 +214,7 @@ impl Reader {
         }
         let key_len = u16::from_le_bytes([head[11], head[12]]);
         let stored_len = u32::from_le_bytes([head[17], head[18], head[19], head[20]]);
-        if stored_len > ITEM_BYTES_MAX {
+        if stored_len > JOURNAL_ITEM_BYTES_MAX {
             return Err(Stop::Broken("an item is larger than any that was written"));
         }
         let mut key = vec![0; usize::from(key_len)];
@@ -299,6 +315,57 @@ mod tests {
         write(&store, 7);
         drop(store);
         assert_eq!(scan(folder.path(), None).unwrap().last.unwrap().number, 7);
+    }
+
+    /// A journal as the store begins one: named after the newest, preallocated, and nothing in it.
+    fn begin_another(folder: &Path) -> PathBuf {
+        let newest = journals(folder).unwrap().pop().unwrap();
+        let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let next = folder.join(format!("{}.jnl", number + 1));
+        File::create(&next).unwrap().set_len(1 << 20).unwrap();
+        next
+    }
+
+    // What a full disk may leave: the store's worker begins a journal after the commit that tore.
+    #[test]
+    fn what_failed_is_taken_back_though_an_empty_journal_was_begun_after_it() {
+        for torn in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open(folder.path());
+            (1..=9).for_each(|number| write(&store, number));
+            drop(store);
+            let journal = scan(folder.path(), None).unwrap().active.unwrap();
+            if torn {
+                let eighth = scan(folder.path(), Some(8)).unwrap().whole_to;
+                cut(&journal, eighth + 20).unwrap();
+            }
+            let empty = begin_another(folder.path());
+            let found = scan(folder.path(), Some(8)).unwrap();
+            assert_eq!((found.last.unwrap().number, found.newest), (8, Some(empty)));
+            assert_eq!(found.fault.map(|fault| fault.active), torn.then_some(true));
+            assert_eq!(found.active.as_ref(), Some(&journal));
+            cut(&journal, found.whole_to).unwrap();
+            let store = open(folder.path());
+            assert_eq!(store.last_commit().unwrap().unwrap().number, 8, "torn: {torn}");
+            write(&store, 9);
+            drop(store);
+            assert_eq!(scan(folder.path(), None).unwrap().last.unwrap().number, 9);
+        }
+    }
+
+    #[test]
+    fn a_torn_place_before_a_journal_that_holds_something_is_not_in_the_active_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        (1..=3).for_each(|number| write(&store, number));
+        drop(store);
+        let journal = scan(folder.path(), None).unwrap().active.unwrap();
+        let next = begin_another(folder.path());
+        fs::copy(&journal, &next).unwrap();
+        let second = scan(folder.path(), Some(2)).unwrap();
+        assert_eq!(second.fault.map(|fault| fault.active), Some(false), "commit 3 cannot be taken back alone");
+        cut(&journal, 20).unwrap();
+        assert_eq!(scan(folder.path(), None).unwrap().fault.map(|fault| fault.active), Some(false));
     }
 
     #[test]

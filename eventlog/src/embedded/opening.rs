@@ -86,22 +86,32 @@ pub(super) fn open(folder: &Path, wanted: &[TopicSpec], options: &Options) -> Re
 // A log's identity is written last when it is made. Without one, nothing here was acknowledged, unless the mark says so.
 fn clear_unfinished(folder: &Path) -> Result<(), OpenError> {
     let mark_path = folder.join(MARK);
+    let store = store_folder(folder);
     let acknowledged = match MarkFile::open(&mark_path) {
         Ok(Some((_, mark))) => mark.commit > 0,
-        _ => false,
+        Ok(None) => holds_commits(&store)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => holds_commits(&store)?,
+        Err(error) => return Err(OpenError::io(&mark_path, error)),
     };
     if acknowledged {
         return Err(OpenError::Damaged {
             file: folder.join("log"),
             lost: None,
-            reason: "the file is missing, but the end mark shows that records were acknowledged".into(),
+            reason: "the file is missing, but the end mark or the journals show that records were acknowledged".into(),
         });
     }
-    let store = store_folder(folder);
     if store.exists() {
         fs::remove_dir_all(&store).map_err(|error| OpenError::io(&store, error))?;
     }
     Ok(())
+}
+
+fn holds_commits(store: &Path) -> Result<bool, OpenError> {
+    if !store.exists() {
+        return Ok(false);
+    }
+    let scan = journal::scan(store, None).map_err(|error| OpenError::io(store, error))?;
+    Ok(scan.last.is_some())
 }
 
 fn read_mark(path: &Path) -> Result<(MarkFile, Mark), OpenError> {
@@ -155,7 +165,7 @@ fn open_and_compare(
     let commit = store.last_commit().map_err(|error| OpenError::store(&store_folder, error))?.unwrap_or_default();
     let in_journal = scan.as_ref().and_then(|scan| scan.last.as_ref()).map_or(0, |last| last.number);
     if commit.number < mark.commit.max(in_journal) {
-        let file = scan.and_then(|scan| scan.active).unwrap_or(store_folder);
+        let file = scan.and_then(|scan| scan.newest).unwrap_or(store_folder);
         return Err(OpenError::Damaged {
             file,
             lost: first_lost(topics, Some(&commit), mark),
@@ -224,12 +234,13 @@ fn judge(scan: &Scan, mark: &Mark) -> Verdict {
             let keep_copy = reached.is_none() && mark.commit > 0;
             Verdict::Cut { file: file.clone(), at: *at, keep_copy }
         }
-        None => match (reached, &scan.active) {
+        None => match (reached, &scan.newest) {
             (Some(commit), Some(file)) if commit < mark.commit => Verdict::Lost {
                 file: file.clone(),
                 reason: format!(
                     "it ends at byte {} with commit {commit}, but commit {} was acknowledged",
-                    scan.whole_to, mark.commit
+                    if scan.active == scan.newest { scan.whole_to } else { 0 },
+                    mark.commit
                 ),
             },
             _ => Verdict::Sound,
@@ -306,6 +317,7 @@ mod tests {
             last: last.map(|number| Commit { number, ..Commit::default() }),
             active: Some(file.clone()),
             whole_to: 100,
+            newest: Some(file.clone()),
             fault: fault.map(|active| Fault { file, at: 100, active, what: "torn".into() }),
         }
     }

@@ -78,7 +78,10 @@ pub(super) async fn position_at(
         while low < high {
             let middle = low + (high - low) / 2;
             let chunk = chunk_at(&shared, place, middle)?;
-            if chunk.header.max_time_ms >= time_ms {
+            if chunk.header.start > middle {
+                // What was there has been trimmed meanwhile.
+                low = chunk.header.start
+            } else if chunk.header.max_time_ms >= time_ms {
                 high = chunk.header.start.max(low)
             } else {
                 low = chunk.header.end

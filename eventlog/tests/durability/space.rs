@@ -77,23 +77,26 @@ async fn until_accepted(log: &dyn Log, acknowledged: &mut Acknowledged) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_and_when_there_is_room_the_log_goes_on_by_itself() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(small) = Small::mount(folder.path(), 96) else {
-        return skipped(NO_TMPFS);
-    };
-    let ballast = small.fill_to(60 * MIB);
-    let dir = small.0.join("log");
-    let mut acknowledged = Acknowledged::default();
-    let log = open(&dir).unwrap();
-    until_refused(&*log, &mut acknowledged, 1).await;
-    acknowledged.compare(&log).await;
-    std::fs::remove_file(&ballast).unwrap();
-    until_accepted(&*log, &mut acknowledged).await;
-    acknowledged.compare(&log).await;
-    log.close();
-    let log = open(&dir).unwrap();
-    acknowledged.compare(&log).await;
-    log.close();
+    // With less than one journal of the store on it, and with several.
+    for (disk_mib, room) in [(96, 60 * MIB), (260, 200 * MIB)] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(small) = Small::mount(folder.path(), disk_mib) else {
+            return skipped(NO_TMPFS);
+        };
+        let ballast = small.fill_to(room);
+        let dir = small.0.join("log");
+        let mut acknowledged = Acknowledged::default();
+        let log = open(&dir).unwrap();
+        until_refused(&*log, &mut acknowledged, 1).await;
+        acknowledged.compare(&log).await;
+        std::fs::remove_file(&ballast).unwrap();
+        until_accepted(&*log, &mut acknowledged).await;
+        acknowledged.compare(&log).await;
+        log.close();
+        let log = open(&dir).unwrap();
+        acknowledged.compare(&log).await;
+        log.close();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
