@@ -30,6 +30,10 @@ pub const TICK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// What the texts of a conversion's experiments may take, in bytes: with its event, a record the log takes. Beyond, those seen first are left out.
 pub const EXPERIMENTS_BYTES_MAX: usize = 4 << 20;
 
+/// What is kept of a reject, or of a raw record that cannot be decoded, in bytes; of a larger one its beginning. Ingest writes none that is larger, but the
+/// raw topic takes larger records, and a copy with all that goes with it might be more than the log takes.
+pub const ORIGINAL_BYTES_MAX: usize = 1 << 20;
+
 /// Seen events in memory, per partition: two generations of so many (about 45 bytes each). All others are in the local store.
 pub const SEEN_GENERATION_EVENTS: usize = 1 << 17;
 

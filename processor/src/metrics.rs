@@ -2,7 +2,7 @@
 
 use crate::owned::{Applied, Owned};
 
-/// Gauge: wall clock minus watermark, in seconds. The alarm of the whole pipeline.
+/// Gauge: wall clock minus watermark, in seconds. The alarm of the whole pipeline. Below zero where log time is ahead of the clock.
 pub(crate) const WATERMARK_LAG: &str = "millrace_watermark_lag_seconds";
 /// Gauge: conversions that wait for their decisions.
 pub(crate) const HELD: &str = "millrace_processor_held";
@@ -43,7 +43,7 @@ pub(crate) fn measure(owned: &Owned, change: &Applied, now_ms: i64) {
     let (seen, visitors) = owned.sizes();
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
     {
-        let lag_ms = (now_ms - progress.watermark_ms).max(0);
+        let lag_ms = now_ms - progress.watermark_ms;
         ::metrics::gauge!(WATERMARK_LAG, &labels).set(lag_ms as f64 / 1000.0);
         ::metrics::gauge!(HELD, &labels).set(progress.held as f64);
         ::metrics::gauge!(SEEN, &labels).set(seen as f64);

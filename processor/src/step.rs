@@ -47,6 +47,8 @@ use millrace_schemas::partition::split_key;
 use millrace_schemas::raw::{AttributionMode, Conversion, DecisionEvent, Event, Reject, event};
 use millrace_schemas::reasons::VISITOR_RATE;
 
+use crate::limits::ORIGINAL_BYTES_MAX;
+
 use assignment::Treatment;
 use attribution::{attribute, counts_visitor};
 use held::Held;
@@ -245,7 +247,7 @@ impl Folding<'_> {
             uuid: Some(event.uuid),
             reason: VISITOR_RATE.into(),
             rule: format!("at most {most} events of one visitor per minute"),
-            original: bytes,
+            original: beginning(bytes),
             source: event.source,
             request_id: event.request_id,
             ..Reject::default()
@@ -253,10 +255,11 @@ impl Folding<'_> {
         self.emit(What::Rejected(Rejected { reject: Some(reject) }));
     }
 
-    fn reject(&mut self, reject: Reject) {
+    fn reject(&mut self, mut reject: Reject) {
         let visitor_key = Digest::of_visitor(&reject.account_id, &reject.visitor_id);
         let digest = Digest::of_reject(visitor_key, &reject.original, reject.position);
         if self.overlay.see(self.state, digest) {
+            reject.original = beginning(reject.original);
             self.emit(What::Rejected(Rejected { reject: Some(reject) }));
         } else {
             self.duplicate(reject.account_id, Kind::Reject);
@@ -271,9 +274,14 @@ impl Folding<'_> {
     fn dead(&mut self, reason: String, original: Bytes) {
         self.overlay.counts.dead += 1;
         let (account_id, visitor_id) = split_key(&self.key).unwrap_or_default();
-        let dead = Dead { account_id: account_id.into(), visitor_id: visitor_id.into(), reason, original };
-        self.emit(What::Dead(dead));
+        let (account_id, visitor_id) = (account_id.to_owned(), visitor_id.to_owned());
+        self.emit(What::Dead(Dead { account_id, visitor_id, reason, original: beginning(original) }));
     }
+}
+
+/// What is kept of something that is no row: with all that goes with it, a record the log takes.
+fn beginning(original: Bytes) -> Bytes {
+    original.slice(..original.len().min(ORIGINAL_BYTES_MAX))
 }
 
 /// An admitted event: whose it is, the session it joined, how many experiments its visitor had seen, its bytes.

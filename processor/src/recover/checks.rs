@@ -1,6 +1,6 @@
 //! Whether a partition is what it was: nothing is folded over records that are missing, or that are another log's.
 
-use millrace_eventlog::{Log, Offset, Partition, ReadError, Topic};
+use millrace_eventlog::{Log, Offset, Partition, Topic, first_record};
 use millrace_schemas::topics;
 
 use super::RecoverError;
@@ -14,11 +14,11 @@ const ENRICHED: Topic = Topic(topics::ENRICHED);
 pub(super) async fn untouched(log: &dyn Log, partition: Partition) -> Result<(), RecoverError> {
     reaches_back_to(log, partition, 0).await?;
     let log_id = log.id().to_owned();
-    let start = log.extent(ENRICHED, partition).await?.start;
-    if start > 0 {
-        return Err(RecoverError::Stop(Contradiction::OutcomesGone { log_id, partition, start }));
+    let extent = log.extent(ENRICHED, partition).await?;
+    if extent.start > 0 {
+        return Err(RecoverError::Stop(Contradiction::OutcomesGone { log_id, partition, start: extent.start }));
     }
-    if holds_records(log, ENRICHED, partition).await? {
+    if first_record(log, ENRICHED, partition, extent).await?.is_some() {
         return Err(RecoverError::Stop(Contradiction::ForeignOutcomes { log_id, partition }));
     }
     Ok(())
@@ -31,23 +31,6 @@ pub(super) async fn reaches_back_to(log: &dyn Log, partition: Partition, needed:
         return Ok(());
     }
     Err(RecoverError::Stop(Contradiction::RawGone { log_id: log.id().to_owned(), partition, start, needed }))
-}
-
-/// Whether a partition holds any record. Positions are not dense: an end above the start proves nothing.
-pub(crate) async fn holds_records(log: &dyn Log, topic: Topic, partition: Partition) -> Result<bool, ReadError> {
-    let extent = log.extent(topic, partition).await?;
-    let mut from = extent.start;
-    while from < extent.end {
-        let chunk = log.read(topic, partition, from, 1).await?;
-        if !chunk.records.is_empty() {
-            return Ok(true);
-        }
-        if chunk.next <= from {
-            break;
-        }
-        from = chunk.next;
-    }
-    Ok(false)
 }
 
 /// A state that needs no folding has seen no record of this log yet: so one is looked at. A topic that was made anew, and
@@ -73,7 +56,12 @@ pub(super) async fn is_the_log_that_was_folded(
     let Some(last) = folded.checked_sub(1).filter(|last| *last >= extent.start) else { return Ok(()) };
     let chunk = log.read(RAW, partition, last, 1).await?;
     let Some(record) = chunk.records.first().filter(|record| record.offset == last) else { return Ok(()) };
-    let here_ms = log_time_after(head, &Input::read(record)?);
+    let input = Input::read(record)?;
+    if matches!(input.body, Body::Settings(_)) {
+        // How far its two times may differ, it has changed itself.
+        return Ok(());
+    }
+    let here_ms = log_time_after(head, &input);
     if here_ms == head.log_time_ms {
         return Ok(());
     }

@@ -192,4 +192,12 @@ mod tests {
         assert_eq!(first(&assignment, 1000).as_deref(), Some("1"));
         assert_eq!(last(&assignment, 1000).as_deref(), Some("8"));
     }
+
+    #[test]
+    fn of_too_many_changes_of_variation_the_oldest_goes() {
+        let nine: Vec<(&str, i64)> = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].into_iter().zip(1..).collect();
+        let assignment = assignment(&nine);
+        assert_eq!((last(&assignment, 1), first(&assignment, 9)), (None, Some("b".into())));
+        assert_eq!((last(&assignment, 2), last(&assignment, 9)), (Some("b".into()), Some("i".into())));
+    }
 }

@@ -3,6 +3,7 @@
 use crate::support::*;
 use bytes::Bytes;
 use millrace_eventlog::Record;
+use millrace_processor::limits::ORIGINAL_BYTES_MAX;
 use millrace_processor::step::Input;
 use millrace_schemas::enriched::{Kind, outcome};
 use millrace_schemas::raw::raw;
@@ -169,6 +170,15 @@ fn a_record_that_does_not_decode_is_a_dead_letter_of_its_keys_account() {
         assert!(!dead.reason.is_empty());
         assert_eq!(folded.state.head().log_time_ms, T0, "one clock alone does not move log time");
     }
+}
+
+#[test]
+fn of_a_large_record_that_does_not_decode_the_beginning_is_kept() {
+    let mut folded = folded();
+    let large = Record { value: vec![0xff; ORIGINAL_BYTES_MAX + 1].into(), ..raw_record(1, b"") };
+    folded.record(&large);
+    let Some(outcome::What::Dead(dead)) = &folded.outcomes[0].what else { panic!("no dead letter") };
+    assert_eq!(dead.original.len(), ORIGINAL_BYTES_MAX);
 }
 
 #[test]

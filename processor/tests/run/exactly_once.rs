@@ -184,18 +184,3 @@ async fn a_release_larger_than_a_transaction_is_committed_bit_by_bit() {
     }
     assert!(transactions >= 3, "16 MB went out in {transactions} transactions");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_is_committed_when_it_stops() {
-    let rig = Rig::new().await;
-    let running = rig.start();
-    running.recovered().await;
-    rig.events(vec![decides("v", "u", T0, "e", "a")]).await;
-    rig.settle(&running).await;
-    let folded: Vec<_> = running.progress.partitions().values().map(|at| at.folded).collect();
-    running.stop().await.unwrap();
-    for partition in 0..PARTITIONS {
-        let (_, watermarks) = rig.enriched(partition).await;
-        assert!(watermarks.last().unwrap().folded >= folded[partition as usize]);
-    }
-}
