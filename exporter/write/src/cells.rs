@@ -8,6 +8,7 @@ use millrace_schemas::enriched::outcome::What;
 use millrace_schemas::enriched::{Attributed, Dead, Enriched, EnrichedRecord};
 use millrace_schemas::layout::ExportType;
 use millrace_schemas::raw::{Attribute, Conversion, Decision, Event, Pair, Reject, event};
+use millrace_schemas::reasons::VISITOR_RATE;
 use millrace_schemas::rows::event_name;
 use sha2::{Digest, Sha256};
 
@@ -155,10 +156,12 @@ fn reject_cells(reject: &Reject, process_ms: i64, cells: &mut impl Cells) {
     cells.text(Some(&reject.visitor_id));
     cells.text(Some("rejected"));
     cells.text(Some(&reject.reason));
-    cells.text(Some(&reject.field));
+    // The rate is of a visitor: neither a field nor a place in the body is to blame.
+    let of_body = reject.reason != VISITOR_RATE;
+    cells.text(of_body.then_some(reject.field.as_str()));
     cells.text(Some(&reject.request_id));
     cells.text(Some(&reject.source));
-    cells.int(Some(i64::from(reject.position)));
+    cells.int(of_body.then_some(i64::from(reject.position)));
     cells.binary(Some(&reject.original));
 }
 

@@ -111,7 +111,7 @@ impl Follower {
     /// Says how far each partition's watermark is behind the clock: of every partition, since any that stalls holds all back.
     pub(crate) fn tell_lag(&self, now_ms: i64) {
         for (partition, one) in self.partitions.iter().enumerate().filter(|(_, one)| one.watermark_ms > 0) {
-            let lag_ms = now_ms.saturating_sub(one.watermark_ms).max(0);
+            let lag_ms = now_ms.saturating_sub(one.watermark_ms);
             ::metrics::gauge!(metrics::WATERMARK_LAG, "partition" => partition.to_string()).set(lag_ms as f64);
         }
     }

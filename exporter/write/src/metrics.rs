@@ -1,6 +1,6 @@
 //! The names of what the exporter measures.
 
-/// Gauge, by `partition`: ms by which the sealed watermark is behind the exporter's clock. The alarm.
+/// Gauge, by `partition`: ms by which the sealed watermark is behind the exporter's clock. The alarm. Below zero where log time is ahead of it.
 pub const WATERMARK_LAG: &str = "millrace_exporter_watermark_lag_ms";
 /// Counter: segments sealed by this process.
 pub const SEGMENTS: &str = "millrace_exporter_segments_total";

@@ -51,7 +51,7 @@ impl<'a> Round<'a> {
 
     /// Publishes up to the watermark, but never beyond a midnight. False: there is nothing to do.
     async fn step(&self, shard: &mut Shard) -> Result<bool, Error> {
-        let Some(date) = self.day(shard, self.watermark_ms).await? else { return Ok(false) };
+        let Some(date) = self.day(shard, self.watermark_ms).await? else { return self.pass_by(shard).await };
         let plan = self.plan(shard, date).await?;
         let (start_ms, end_ms) = (start_of(date), start_of(date) + limits::DAY_MS);
         let from_ms = shard.through_ms.max(start_ms);
@@ -74,6 +74,30 @@ impl<'a> Round<'a> {
         if closes {
             self.close(shard, &plan, &taken_over, &files).await?;
         }
+        self.record(shard, date, to_ms, files).await?;
+        Ok(true)
+    }
+
+    /// Days without an account and without a row are out once they are over. What other shards keep for this one (segments, old
+    /// days) could never go otherwise.
+    async fn pass_by(&self, shard: &mut Shard) -> Result<bool, Error> {
+        let midnight_ms = start_of(date_of(self.watermark_ms));
+        // A shard that never had an account keeps nothing.
+        if shard.through_ms == 0 || midnight_ms <= shard.through_ms {
+            return Ok(false);
+        }
+        self.record(shard, date_of(midnight_ms - 1), midnight_ms, Vec::new()).await?;
+        Ok(true)
+    }
+
+    /// Says that a shard is out up to `to_ms`, within or at the end of `date`.
+    async fn record(
+        &self,
+        shard: &mut Shard,
+        date: NaiveDate,
+        to_ms: i64,
+        files: Vec<PublishedFile>,
+    ) -> Result<(), Error> {
         let record = Published {
             version: RECORD_VERSION,
             log_id: self.log_id.to_owned(),
@@ -89,7 +113,7 @@ impl<'a> Round<'a> {
         tracing::debug!(shard = shard.number, through_ms = to_ms, files = record.files.len(), "published");
         shard.published(to_ms);
         self.of.progress.published(shard.number, to_ms);
-        Ok(true)
+        Ok(())
     }
 
     /// The day at hand: that of the next slot, or the next day on which there is an account or a row.

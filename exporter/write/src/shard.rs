@@ -128,7 +128,8 @@ impl Shard {
                 let slot_ms = plan.slot_ms(account);
                 let window = Slot::of(from_ms, slot_ms).start_ms..Slot::of(to_ms, slot_ms).start_ms;
                 let Some(id) = AccountId::parse(account) else { continue };
-                if extent.min_ms < window.end && extent.max_ms >= window.start {
+                // Within a long slot no slot of the account ends: an empty window has no rows.
+                if !window.is_empty() && extent.min_ms < window.end && extent.max_ms >= window.start {
                     let piece = Piece { segment: work.segments.len(), extent: *extent };
                     work.accounts.entry(id).or_insert_with(|| (window, Vec::new())).1.push(piece);
                     used = true;

@@ -164,6 +164,23 @@ async fn cells_hold_what_was_sent_and_nothing_is_an_empty_list_not_null() {
 }
 
 #[tokio::test]
+async fn a_reject_for_the_rate_blames_no_field_and_no_place() {
+    let mut script = Script::new(1);
+    script.rejected(at(DAY_1 + 1, "ann", "u"), "visitor_rate");
+    script.watermarks(DAY_1 + DAY_MS);
+    let folder = closed(&script, Config::default()).await;
+    let rejected = read::rows(&file_in(&folder, "rejected/v1/account_id=acme/").await);
+    assert_eq!(read::text(&rejected[0], "reason").as_deref(), Some("visitor_rate"));
+    assert_eq!(
+        (read::field(&rejected[0], "field"), read::field(&rejected[0], "position")),
+        (&Field::Null, &Field::Null)
+    );
+    let manifest =
+        folder.exported().await.remove("rejected/v1/account_id=acme/date=2026-03-10/_manifest.json").unwrap();
+    assert_eq!(Manifest::from_json(&manifest).unwrap().rejected.unwrap(), [("visitor_rate".to_owned(), 1)].into());
+}
+
+#[tokio::test]
 async fn manifests_count_events_duplicates_and_reasons() {
     let folder = closed(&one_of_everything(), Config::default()).await;
     let exported = folder.exported().await;

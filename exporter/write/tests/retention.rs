@@ -107,6 +107,40 @@ async fn whole_days_segments_records_and_plans_go_and_what_is_needed_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_whose_last_account_is_closed_goes_on_and_keeps_nothing_from_going() {
+    let other = ["x", "y", "z"].into_iter().find(|id| of_account(id, 2) != of_account("acme", 2)).unwrap();
+    let mut script = Script::new(2);
+    days(&mut script, 0..1, other);
+    days(&mut script, 1..DAYS, "acme");
+    let closed = Account { closed_ms: Some(DAY_1 + 20 * HOUR), ..account(other, DAY_1) };
+    let (folder, log) = (Folder::new(), script.log(2));
+    let (exporter, clock) = start(&log, &folder, &[account("acme", DAY_1), closed], config());
+    published(&exporter, &clock, DAY_1 + DAYS * DAY_MS).await;
+    until("the closed account's day to go", &clock, async || {
+        keys(&folder, &format!("v1/account_id={other}/")).await.is_empty()
+    })
+    .await;
+    for partition in 0..2 {
+        let first = format!("_millrace/segments/test-log/millrace.enriched/{partition:05}/{:020}", 0);
+        until("the first segments to go", &clock, async || !folder.has(&first).await).await;
+    }
+    exporter.stop().await.unwrap();
+
+    // Opened again, so to speak: an account of that shard is served from its first day on.
+    let mut more = Script::new(2);
+    let late =
+        ["x", "y", "z", "u", "v", "w"].into_iter().find(|id| *id != other && of_account(id, 2) == of_account(other, 2));
+    let late = late.unwrap();
+    days(&mut more, DAYS..DAYS + 2, late);
+    more.write(&log, 0..more.len());
+    let accounts = [account("acme", DAY_1), account(late, DAY_1 + DAYS * DAY_MS)];
+    let (exporter, clock) = start(&log, &folder, &accounts, config());
+    published(&exporter, &clock, DAY_1 + (DAYS + 2) * DAY_MS).await;
+    exporter.stop().await.unwrap();
+    assert_eq!(dates(&folder, &format!("v1/account_id={late}/type=events/")).await, [text(DAYS), text(DAYS + 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wall_clock_removes_nothing_and_a_partition_that_stalls_keeps_everything() {
     let mut script = Script::new(2);
     days(&mut script, 0..1, "acme");
