@@ -1,5 +1,6 @@
 //! Which address a request came from, and how much of it is kept.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::HeaderMap;
@@ -16,7 +17,8 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Netwo
     if !is_trusted(found) {
         return found;
     }
-    let lines: Vec<&str> = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines = headers.get_all(FORWARDED_FOR).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let lines: Vec<Cow<'_, str>> = lines.collect();
     for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let Some(address) = parse(entry.trim()) else { break };
         found = address;
@@ -86,6 +88,11 @@ mod tests {
     fn what_cannot_be_read_ends_the_search() {
         assert_eq!(found("10.0.0.1", &["198.51.100.7, unknown, 10.0.0.2"], &["10.0.0.0/8"]), "10.0.0.2");
         assert_eq!(found("10.0.0.1", &[], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(
+            found("10.0.0.1", &["198.51.100.7", "ä"], &["10.0.0.0/8"]),
+            "10.0.0.1",
+            "the client wrote the first"
+        );
     }
 
     #[test]

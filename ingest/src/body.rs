@@ -119,20 +119,22 @@ async fn next(body: &mut Body, until: Duration, clock: &dyn Clock) -> Result<Opt
     }
 }
 
-/// Reads on for a while and keeps nothing: who is still sending does not look for an answer.
-async fn drain(mut body: Body, clock: &dyn Clock) {
+/// Reads on for a while and keeps nothing: who is still sending does not look for an answer. Whether the end was reached.
+pub(crate) async fn drain(mut body: Body, clock: &dyn Clock) -> bool {
     let mut bytes = 0;
     let rest = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
             bytes += frame.data_ref().map_or(0, Bytes::len);
             if bytes > DRAIN_BYTES_MAX {
-                break;
+                return false;
             }
         }
+        true
     };
     tokio::select! {
-        () = rest => {}
-        () = clock.sleep(DRAIN_WAIT) => {}
+        ended = rest => ended,
+        () = clock.sleep(DRAIN_WAIT) => false,
     }
 }
 

@@ -8,9 +8,8 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{REFERER, USER_AGENT};
-use http::request::Parts;
+use http::header::{CONNECTION, EXPECT, REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
 use millrace_clock::{Clock, SharedClock};
 use millrace_directory::Node;
 use millrace_eventlog::{AppendError, Log, NewRecord, Topic};
@@ -88,6 +87,21 @@ pub(crate) struct Made {
     pub(crate) answer: Response,
 }
 
+/// A request whose sender is known.
+struct Sent {
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+    client: Option<IpAddr>,
+    request_id: RequestId,
+}
+
+/// A request there is room for.
+struct Admitted {
+    announced: Announced,
+    held: Held,
+}
+
 /// How long we may still keep a request waiting. Only our own waiting counts, not that for the client's bytes.
 struct Patience {
     left: Duration,
@@ -130,42 +144,60 @@ impl Intake {
             .map(|ConnectInfo(peer)| client_address(peer.ip(), &parts.headers, &self.config.trusted_proxies));
         let caller = match caller(&self.node, &parts, client).await {
             Ok(caller) => caller,
-            Err(refusal) => return refusal.answer(&request_id),
+            Err(refusal) => return self.turn_away(&refusal, &parts.headers, body, &request_id).await,
         };
         let account = OfAccount(caller.account.clone());
-        let patience = Patience { left: PATIENCE.saturating_sub(self.clock.elapsed().saturating_sub(began)) };
-        let walked = self.walk(patience, parts, body, caller, client, &request_id, api, make).await;
-        let mut response = walked.unwrap_or_else(|refusal| refusal.answer(&request_id));
+        let mut patience = Patience { left: PATIENCE.saturating_sub(self.clock.elapsed().saturating_sub(began)) };
+        let mut response = match self.admit(&mut patience, &parts.headers, &caller).await {
+            Ok(admitted) => {
+                let sent = Sent { caller, headers: parts.headers, body, client, request_id: request_id.clone() };
+                let walked = self.walk(patience, admitted, sent, api, make).await;
+                walked.unwrap_or_else(|refusal| refusal.answer(&request_id))
+            }
+            Err(refusal) => self.turn_away(&refusal, &parts.headers, body, &request_id).await,
+        };
         response.extensions_mut().insert(account);
         response
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one request, taken apart by its one caller")]
+    /// Refuses a request whose body was not read, so that its sender gets to read why: a connection that is closed on bytes
+    /// nobody took is reset, and the answer with it.
+    pub(crate) async fn turn_away(
+        &self,
+        refusal: &Refusal,
+        headers: &HeaderMap,
+        body: Body,
+        request_id: &RequestId,
+    ) -> Response {
+        // Who waits to be asked for the body is not asked.
+        let taken = headers.contains_key(EXPECT) || body::drain(body, &*self.clock).await;
+        let mut response = refusal.answer(request_id);
+        if !taken {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Room for a request.
+    async fn admit(&self, patience: &mut Patience, headers: &HeaderMap, caller: &Caller) -> Result<Admitted, Refusal> {
+        let announced = Announced::of(headers)?;
+        // The body, and about as much again for its records.
+        let hold = self.room.hold(&caller.account, 2 * announced.bytes_max());
+        let held = patience.spend(&*self.clock, hold).await.flatten().ok_or(Refusal::Busy)?;
+        Ok(Admitted { announced, held })
+    }
+
     async fn walk(
         &self,
         mut patience: Patience,
-        parts: Parts,
-        body: Body,
-        caller: Caller,
-        client: Option<IpAddr>,
-        request_id: &RequestId,
+        Admitted { announced, mut held }: Admitted,
+        Sent { caller, headers, body, client, request_id }: Sent,
         api: &'static str,
         make: impl FnOnce(&Taken) -> Result<Made, Refusal>,
     ) -> Result<Response, Refusal> {
-        let announced = Announced::of(&parts.headers)?;
-        // The body, and about as much again for its records.
-        let hold = self.room.hold(&caller.account, 2 * announced.bytes_max());
-        let mut held = patience.spend(&*self.clock, hold).await.flatten().ok_or(Refusal::Busy)?;
         let body = body::read(body, announced, &*self.clock).await?;
-        let taken = Taken {
-            caller,
-            body,
-            headers: parts.headers,
-            request_id: request_id.clone(),
-            client,
-            now_ms: self.clock.now_ms(),
-            partitions: self.partitions,
-        };
+        let now_ms = self.clock.now_ms();
+        let taken = Taken { caller, body, headers, request_id, client, now_ms, partitions: self.partitions };
         let Made { prepared, answer } = make(&taken)?;
         held.resize(taken.body.len() + prepared.bytes);
         self.append(&mut patience, prepared, held, api).await?;

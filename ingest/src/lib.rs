@@ -90,7 +90,8 @@ async fn track_batch(State(intake): State<Arc<Intake>>, request: Request) -> Res
     intake.take(request, "tracking", tracking::make_batch).await
 }
 
-async fn wrong_method(request: Request) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(request.headers()));
-    Refusal::Method.answer(&id)
+async fn wrong_method(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::of(&parts.headers));
+    intake.turn_away(&Refusal::Method, &parts.headers, body, &id).await
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 /// The largest body, after expansion. Beyond: 413, and the connection is closed.
 pub const BODY_BYTES_MAX: usize = 3_584 << 10;
 
-/// What is read and thrown away of a body that is too large, so that its sender gets to read the answer.
+/// What is read and thrown away of a body that is too large, or of one whose sender is refused, so that the sender gets to
+/// read the answer. Beyond: the connection is closed.
 pub const DRAIN_BYTES_MAX: usize = 8 << 20;
 
-/// How long is read and thrown away of a body that is too large.
+/// How long is read and thrown away of such a body.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest pause inside a body before it is given up: 408.

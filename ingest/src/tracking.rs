@@ -25,13 +25,13 @@ use read::{Body, Stopped, Track};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const EXPOSURE: &str = "exposure";
-const VARIANT: &str = "variant";
 
 /// Makes one record of a body, and the answer that shows the event as kept. A bad field is 422 and leaves no record.
 pub(crate) fn make_one(taken: &Taken) -> Result<Made, Refusal> {
     let text = text(taken)?;
     let arena = Bump::new();
     let track = read::one(&mut Json::new(text, &arena)).map_err(|stopped| refusal(stopped, text))?;
+    own_account(taken, [track.account_id])?;
     let mut maker = Maker::new(taken, text.len())?;
     let kept = maker.keep(&track, 0).map_err(|not_kept| match not_kept {
         NotKept::Bad(problem) => Refusal::Unprocessable(problem),
@@ -45,7 +45,9 @@ pub(crate) fn make_one(taken: &Taken) -> Result<Made, Refusal> {
 pub(crate) fn make_batch(taken: &Taken) -> Result<Made, Refusal> {
     let text = text(taken)?;
     let arena = Bump::new();
-    let Body { tracks, beside } = read::many(&mut Json::new(text, &arena)).map_err(|stopped| refusal(stopped, text))?;
+    let body = read::many(&mut Json::new(text, &arena)).map_err(|stopped| refusal(stopped, text))?;
+    let Body { tracks, account_id, beside } = body;
+    own_account(taken, tracks.iter().map(|track| track.account_id).chain([account_id]))?;
     let mut maker = Maker::new(taken, text.len())?;
     let (count, mut errors) = (tracks.len(), Vec::new());
     for (index, mut track) in tracks.into_iter().enumerate() {
@@ -63,6 +65,12 @@ pub(crate) fn make_batch(taken: &Taken) -> Result<Made, Refusal> {
 
 fn text(taken: &Taken) -> Result<&str, Refusal> {
     std::str::from_utf8(&taken.body).map_err(|error| not_utf8(&taken.body, error.valid_up_to()))
+}
+
+/// A body that names another account than the key's is refused as a whole.
+fn own_account<'a>(taken: &Taken, named: impl IntoIterator<Item = Option<&'a str>>) -> Result<(), Refusal> {
+    let own = taken.caller.account.as_str();
+    if named.into_iter().flatten().all(|named| named == own) { Ok(()) } else { Err(Refusal::ForeignAccount) }
 }
 
 fn refusal(stopped: Stopped, text: &str) -> Refusal {
@@ -185,10 +193,9 @@ impl<'t> Maker<'t> {
 /// An exposure to an experiment, with the variant it names, is a decision; without either it is an event like others.
 fn exposure<'a>(track: &Track<'a>) -> Option<DecisionRef<'a>> {
     let experiment = track.experiment_key.filter(|_| track.event_type == EXPOSURE)?;
-    let variant = track.tags.iter().find(|(name, value)| *name == VARIANT && !value.is_empty())?.1;
     Some(DecisionRef {
         experiment_id: Some(experiment),
-        variation_id: Some(variant),
+        variation_id: Some(track.variant?),
         flag_key: track.feature_flag_key,
         ..DecisionRef::default()
     })

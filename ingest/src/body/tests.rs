@@ -116,6 +116,48 @@ async fn a_body_that_drips_for_ever_is_given_up() {
 }
 
 #[test]
+fn a_zstd_body_may_ask_for_a_window_of_8_mib_and_no_more() {
+    let with_window = |log: u32| {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(log).unwrap();
+        // Two writes: of one the encoder would know the size, and ask for no more than that.
+        encoder.write_all(b"{").unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(b"}").unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    };
+    assert_eq!(expand(with_window(ZSTD_WINDOW_LOG_MAX), Encoding::Zstd).unwrap(), "{}");
+    let wider = expand(with_window(ZSTD_WINDOW_LOG_MAX + 1), Encoding::Zstd);
+    assert!(matches!(wider, Err(Refusal::BrokenBody(_))), "{wider:?}");
+}
+
+#[tokio::test]
+async fn of_a_refused_body_8_mib_are_read_and_no_more() {
+    let part = Bytes::from(vec![b' '; 1 << 20]);
+    let of = |parts: usize| {
+        let part = part.clone();
+        Body::from_stream(futures::stream::iter((0..parts).map(move |_| Ok::<_, std::io::Error>(part.clone()))))
+    };
+    let clock = SystemClock::shared();
+    assert!(drain(of(DRAIN_BYTES_MAX >> 20), &*clock).await);
+    assert!(!drain(of((DRAIN_BYTES_MAX >> 20) + 1), &*clock).await);
+    let broken = Body::from_stream(futures::stream::iter([Err::<Bytes, _>(std::io::Error::other("reset"))]));
+    assert!(!drain(broken, &*clock).await);
+}
+
+#[tokio::test]
+async fn a_refused_body_is_waited_for_for_a_second() {
+    let clock = ManualClock::at(0);
+    let draining = drain(unfinished(vec!["{"]), &*clock);
+    tokio::pin!(draining);
+    assert!(futures::poll!(&mut draining).is_pending());
+    clock.advance(DRAIN_WAIT - Duration::from_millis(1));
+    assert!(futures::poll!(&mut draining).is_pending());
+    clock.advance(Duration::from_millis(1));
+    assert!(!draining.await);
+}
+
+#[test]
 fn encodings_are_known_by_name_and_may_stand_once() {
     let of = |values: &[&'static str]| {
         let mut headers = HeaderMap::new();

@@ -10,6 +10,9 @@ use crate::unknown_fields::UnknownFields;
 
 use super::{exposure, instant};
 
+const ACCOUNT_ID: &str = "account_id";
+const VARIANT: &str = "variant";
+
 /// Why reading stopped.
 pub(crate) enum Stopped {
     Fault(Fault),
@@ -27,6 +30,8 @@ impl From<Fault> for Stopped {
 /// The body of `/batch`.
 pub(crate) struct Body<'a> {
     pub(crate) tracks: Vec<Track<'a>>,
+    /// The account it names, if it names one.
+    pub(crate) account_id: Option<&'a str>,
     /// What else the body has: path and value as sent.
     pub(crate) beside: Vec<(String, &'a str)>,
 }
@@ -36,6 +41,8 @@ pub(crate) struct Body<'a> {
 pub(crate) struct Track<'a> {
     pub(crate) original: &'a str,
     pub(crate) of_batch: bool,
+    /// The account it names, if it names one.
+    pub(crate) account_id: Option<&'a str>,
     pub(crate) problems: Problems,
     /// "" where it did not parse.
     pub(crate) user_id: &'a str,
@@ -49,6 +56,8 @@ pub(crate) struct Track<'a> {
     pub(crate) metadata: Option<&'a str>,
     /// What the object holds.
     pub(crate) tags: Vec<(&'a str, &'a str)>,
+    /// The last `variant` of the object, if it is a text, a number or a truth value.
+    pub(crate) variant: Option<&'a str>,
     pub(crate) timestamp_ms: Option<i64>,
     pub(crate) uuid: Option<&'a str>,
     /// Fields not named here, and the keys of experiment and flag.
@@ -73,7 +82,7 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
     let mut problems = Problems::default();
     let mut tracks = Vec::new();
     let mut events = Slot::EMPTY;
-    let mut beside = Vec::new();
+    let (mut account_id, mut beside) = (None, Vec::new());
     let mut too_many = false;
     if json.kind() == Kind::Object {
         json.object(|json, field| {
@@ -90,8 +99,13 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
                 });
             }
             let mark = json.mark();
-            json.value()?;
-            if beside.len() < LIST_MAX {
+            let value = json.value()?;
+            if field == ACCOUNT_ID {
+                account_id = named(value).or(account_id);
+            }
+            if beside.len() == LIST_MAX {
+                problems.note(field, out_of_range("at most 1000 fields beside events"));
+            } else {
                 beside.push((format!("batch.{field}"), json.since(mark)));
             }
             Ok::<_, Stopped>(())
@@ -108,7 +122,7 @@ pub(crate) fn many<'a>(json: &mut Json<'a>) -> Result<Body<'a>, Stopped> {
     match problems.into_first() {
         _ if too_many => Err(Stopped::TooMany),
         Some(problem) => Err(Stopped::Field(problem)),
-        None => Ok(Body { tracks, beside }),
+        None => Ok(Body { tracks, account_id, beside }),
     }
 }
 
@@ -142,7 +156,7 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
             "metadata" if problems.first_time::<()>(&mut metadata, "metadata") => {
                 let mark = json.mark();
                 if json.kind() == Kind::Object {
-                    tags(json, problems, &mut track.tags)?;
+                    track.variant = tags(json, problems, &mut track.tags)?;
                     track.metadata = Some(json.since(mark));
                 } else if json.value()? != Value::Null {
                     problems.note("metadata", wrong_type("an object"));
@@ -150,7 +164,10 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
             }
             _ => {
                 let mark = json.mark();
-                json.value()?;
+                let value = json.value()?;
+                if field == ACCOUNT_ID {
+                    track.account_id = named(value).or(track.account_id);
+                }
                 track.unknown.add(&format!("event.{field}"), json.since(mark));
             }
         }
@@ -185,6 +202,11 @@ fn members<'a>(json: &mut Json<'a>, track: &mut Track<'a>) -> Result<(), Stopped
     Ok(())
 }
 
+/// An account that is named; a number can be no other than its digits.
+fn named(value: Value<'_>) -> Option<&str> {
+    matches!(value, Value::Text(_) | Value::Number(_)).then(|| as_text(value))
+}
+
 fn bounded(value: Value<'_>, chars_max: usize) -> Result<Option<&str>, Broken> {
     match text(value)? {
         Some(text) if text.is_empty() || text.chars().count() > chars_max => Err(out_of_range(match chars_max {
@@ -207,16 +229,26 @@ fn timestamp(value: Value<'_>) -> Result<Option<i64>, Broken> {
     }
 }
 
-fn tags<'a>(json: &mut Json<'a>, problems: &mut Problems, tags: &mut Vec<(&'a str, &'a str)>) -> Result<(), Stopped> {
+/// Reads the members of `metadata`. Answers with the variant among them.
+fn tags<'a>(
+    json: &mut Json<'a>,
+    problems: &mut Problems,
+    tags: &mut Vec<(&'a str, &'a str)>,
+) -> Result<Option<&'a str>, Stopped> {
+    let mut variant = None;
     json.object(|json, name| {
-        let value = as_text(typed(json.value()?));
+        let value = typed(json.value()?);
+        if name == VARIANT {
+            let names_one = matches!(value, Value::Text(_) | Value::Number(_) | Value::Bool(_));
+            variant = names_one.then(|| as_text(value)).filter(|text| !text.is_empty());
+        }
         if tags.len() == LIST_MAX {
             problems.note("metadata", out_of_range("an object of at most 1000 members"));
         } else {
-            tags.push((name, value));
+            tags.push((name, as_text(value)));
         }
         Ok::<_, Stopped>(())
     })?;
     keep_last(tags, 0);
-    Ok(())
+    Ok(variant)
 }

@@ -2,15 +2,20 @@
 
 use http::{Method, Request};
 use millrace_directory::{Actor, Command};
+use millrace_ingest::limits::BODY_BYTES_MAX;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::world::{ORIGIN, OTHER, World, batch, purchase, visitor};
+use crate::world::{ACCOUNT, ORIGIN, OTHER, World, batch, purchase, visitor};
 
 fn good() -> String {
     batch(vec![visitor("ann", purchase("u"))]).to_string()
 }
 
-const ROUTES: [&str; 3] = ["/v1/events", "/api/v1/tracking/track", "/api/v1/tracking/batch"];
+const TRACK: &str = "/api/v1/tracking/track";
+const BATCH: &str = "/api/v1/tracking/batch";
+const ROUTES: [&str; 3] = ["/v1/events", TRACK, BATCH];
 
 /// Sends a good batch with these headers and this query, and no other key.
 async fn status(world: &World, headers: &[(&str, &str)], query: &str) -> u16 {
@@ -87,8 +92,18 @@ async fn a_key_sends_for_its_own_account_only() {
         let mut body = batch(vec![visitor("ann", purchase("u"))]);
         body["account_id"] = json!(foreign);
         assert_eq!(world.events(&body).await.status, 403, "{foreign}");
+        let track = json!({"user_id": "ann", "event_type": "x", "account_id": foreign});
+        assert_eq!(world.post(TRACK, &[], track.to_string()).await.status, 403, "{foreign}");
+        for batch in [
+            json!({"events": [{"user_id": "bob", "event_type": "x"}, track]}),
+            json!({"events": [{"user_id": "bob", "event_type": "x"}], "account_id": foreign}),
+        ] {
+            assert_eq!(world.post(BATCH, &[], batch.to_string()).await.status, 403, "{batch}");
+        }
     }
     assert!(world.raw().is_empty());
+    let own = json!({"user_id": "ann", "event_type": "x", "account_id": ACCOUNT});
+    assert_eq!(world.post(TRACK, &[], own.to_string()).await.status, 200);
 }
 
 #[tokio::test]
@@ -122,6 +137,7 @@ async fn a_preflight_from_a_listed_origin_is_answered_without_a_key() {
             let or_none = |text| if listed { text } else { "" };
             assert_eq!(answer.header("Access-Control-Allow-Origin"), or_none(origin));
             assert_eq!(answer.header("Access-Control-Allow-Methods"), or_none("POST, OPTIONS"));
+            assert_eq!(answer.header("Access-Control-Max-Age"), or_none("600"));
             let headers = or_none("Content-Type, Authorization, X-API-Key");
             assert_eq!(answer.header("Access-Control-Allow-Headers"), headers);
             assert_eq!(answer.header("Access-Control-Allow-Credentials"), or_none("true"));
@@ -171,4 +187,36 @@ async fn other_methods_are_not_for_these_routes() {
             assert_eq!(answer.header("Allow"), "POST, OPTIONS");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_gets_to_read_why_with_a_large_body_still_on_its_way() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, world.router.clone()).into_future());
+    let ask = async |method: &str, headers: &str, body: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = BODY_BYTES_MAX;
+        let head = format!(
+            "{method} /v1/events HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // More than what lies between two sockets: it is read, or this fails.
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let body = " ".repeat(BODY_BYTES_MAX);
+    let unknown = ask("POST", "X-API-Key: unknown\r\n", &body).await;
+    assert!(unknown.starts_with("HTTP/1.1 401 ") && unknown.ends_with(r#"{"detail":"Invalid API key"}"#), "{unknown}");
+    let reads = ask("POST", &format!("X-API-Key: {}\r\n", world.keys.read), &body).await;
+    assert!(reads.starts_with("HTTP/1.1 403 "), "{reads}");
+    let packed = ask("POST", &format!("X-API-Key: {}\r\nContent-Encoding: br\r\n", world.keys.write), &body).await;
+    assert!(packed.starts_with("HTTP/1.1 415 "), "{packed}");
+    let put = ask("PUT", "", &body).await;
+    assert!(put.starts_with("HTTP/1.1 405 "), "{put}");
+    let waits = ask("POST", "X-API-Key: unknown\r\nExpect: 100-continue\r\n", "").await;
+    assert!(waits.starts_with("HTTP/1.1 401 "), "the body is not asked for: {waits}");
 }

@@ -1,5 +1,8 @@
 //! The rules of `POST /v1/events`.
 
+use std::io::Write;
+
+use millrace_ingest::Config;
 use millrace_schemas::partition;
 use millrace_schemas::reasons;
 use serde_json::{Value, json};
@@ -161,7 +164,8 @@ async fn every_rule_of_an_event_names_its_field() {
         (with("revenue", json!(1.5)), ".revenue", wrong),
         (with("value", json!(true)), ".value", wrong),
         (with("quantity", json!(0.5)), ".quantity", wrong),
-        (with("tags", json!([])), ".tags", wrong),
+        (with("tags", json!([1])), ".tags", wrong),
+        (with("tags", json!([[]])), ".tags", wrong),
         (with("properties", json!({"a": 1})), ".properties.a", wrong),
         (with("t", json!(1)), ".timestamp", wrong),
         (json!(7), "", wrong),
@@ -227,6 +231,27 @@ async fn a_bad_visitor_or_snapshot_rejects_each_of_its_events() {
         if count == 2 {
             assert_eq!(rejects[1].original, purchase("u-2").to_string(), "the event as sent");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_a_second_list_of_the_same_name_is_rejected_and_not_forgotten() {
+    let world = World::new().await;
+    let list = |uuid: &str| json!([purchase(uuid)]).to_string();
+    let (one, two) = (list("u-1"), list("u-2"));
+    let snapshots =
+        format!(r#"{{"visitor_id":"ann","snapshots":[{{"events":{one}}}],"snapshots":[{{"events":{two}}}]}}"#);
+    let events = format!(r#"{{"visitor_id":"ann","snapshots":[{{"events":{one},"events":{two}}}]}}"#);
+    for (twice, field) in [(snapshots, "visitors[0].snapshots"), (events, "visitors[0].snapshots[0].events")] {
+        let before = world.rejects().len();
+        let body = format!(r#"{{"account_id":"{ACCOUNT}","visitors":[{twice}]}}"#);
+        assert_eq!(world.post("/v1/events", &[], body).await.counts(), ("0", "2"), "{twice}");
+        let rejects = world.rejects().split_off(before);
+        let kept: Vec<_> = rejects.iter().map(|reject| (reject.original.clone(), reject.field.as_str())).collect();
+        assert_eq!(
+            kept,
+            [("u-1", field), ("u-2", field)].map(|(uuid, field)| (purchase(uuid).to_string().into(), field))
+        );
     }
 }
 
@@ -317,7 +342,7 @@ async fn tags_and_attributes_become_text() {
     event["revenue"] = json!(4200);
     event["value"] = json!(1.5);
     event["quantity"] = json!("\u{e000}3");
-    event["properties"] = json!({"colour": "red"});
+    event["properties"] = json!({"colour": "red", "size": "\u{e000}42"});
     let tags = r#"{"s":"té\n","n":1.50,"b":true,"o":{"a": [1, 2]},"z":null,"typed":"\ue00042","n":2}"#;
     event["tags"] = json!("TAGS");
     let mut visitor = visitor("ann", event);
@@ -335,11 +360,25 @@ async fn tags_and_attributes_become_text() {
     let expected =
         [("s", "té\n"), ("b", "true"), ("o", r#"{"a": [1, 2]}"#), ("z", "null"), ("typed", "42"), ("n", "2")];
     assert_eq!(tags, expected, "order as sent; of two the last counts");
-    assert_eq!(conversion.properties.len(), 1);
+    let properties: Vec<_> =
+        conversion.properties.iter().map(|pair| (pair.key.as_str(), pair.value.as_str())).collect();
+    assert_eq!(properties, [("colour", "red"), ("size", "42")]);
     let attributes: Vec<_> = event.attributes.iter().map(|of| (of.name.as_deref(), of.value.as_deref())).collect();
     let expected = [("plan", "gold"), ("age", "42"), ("$opt_bot_filtering", "true")];
     assert_eq!(attributes, expected.map(|(name, value)| (Some(name), Some(value))));
     assert_eq!((event.attributes[0].id.as_deref(), event.attributes[1].id.as_deref()), (Some("6001"), None));
+}
+
+#[tokio::test]
+async fn an_empty_map_may_be_written_as_php_writes_it() {
+    let world = World::new().await;
+    let mut event = purchase("u");
+    event["tags"] = json!([]);
+    event["properties"] = json!("PROPERTIES");
+    let body = batch(vec![visitor("ann", event)]).to_string().replace("\"PROPERTIES\"", "[ \n]");
+    assert_eq!(world.post("/v1/events", &[], body).await.counts(), ("1", "0"));
+    let event = &world.accepted()[0];
+    assert!(conversion(event).tags.is_empty() && conversion(event).properties.is_empty());
 }
 
 #[tokio::test]
@@ -413,6 +452,38 @@ async fn addresses_are_cut_unless_the_batch_says_otherwise() {
     let body = batch(vec![visitor("ann", purchase("u"))]).to_string();
     world.post("/v1/events", &[("X-Forwarded-For", "203.0.113.9")], body).await;
     assert_eq!(world.accepted().pop().unwrap().user_ip.as_deref(), Some("198.51.100.0"));
+}
+
+#[tokio::test]
+async fn behind_proxies_of_ours_the_address_is_the_one_they_tell() {
+    let config = Config { trusted_proxies: vec!["198.51.100.0/24".parse().unwrap()], ..Config::default() };
+    let world = World::with(config).await;
+    for (anonymize, kept) in [(true, "192.0.2.0"), (false, "192.0.2.9")] {
+        let mut body = batch(vec![visitor("ann", purchase("u"))]);
+        body["anonymize_ip"] = json!(anonymize);
+        let told = [("X-Forwarded-For", "203.0.113.5, 192.0.2.9, 198.51.100.8")];
+        assert_eq!(world.post("/v1/events", &told, body.to_string()).await.status, 204);
+        assert_eq!(world.accepted().pop().unwrap().user_ip.as_deref(), Some(kept));
+    }
+}
+
+#[tokio::test]
+async fn packed_bodies_are_unpacked() {
+    let world = World::new().await;
+    for (uuid, encoding) in [("u-1", "gzip"), ("u-2", "zstd")] {
+        let body = batch(vec![visitor("ann", purchase(uuid))]).to_string();
+        let packed = match encoding {
+            "zstd" => zstd::encode_all(body.as_bytes(), 1).unwrap(),
+            _ => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(body.as_bytes()).unwrap();
+                encoder.finish().unwrap()
+            }
+        };
+        let answer = world.post("/v1/events", &[("Content-Encoding", encoding)], packed).await;
+        assert_eq!((answer.status, answer.counts()), (204, ("1", "0")), "{encoding}");
+        assert_eq!(world.accepted().pop().unwrap().uuid, uuid);
+    }
 }
 
 #[tokio::test]

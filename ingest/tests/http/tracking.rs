@@ -89,9 +89,14 @@ async fn an_exposure_with_experiment_and_variant_is_a_decision() {
         "event.metadata": {"variant": "green", "page": "/"},
     });
     assert_eq!(kept, expected, "a decision has no fields for these");
-    for (experiment, metadata) in
-        [(Value::Null, json!({"variant": "green"})), (json!("checkout"), json!({})), (json!("checkout"), Value::Null)]
-    {
+    track(&world, body(json!("checkout"), json!({"variant": 2}))).await;
+    assert_eq!(decisions(&world.accepted().pop().unwrap())[0].variation_id.as_deref(), Some("2"));
+    let none = [Value::Null, json!({})].into_iter().chain(
+        [json!(null), json!(""), json!({}), json!([]), json!("\u{e000}null")]
+            .map(|variant| json!({"variant": variant})),
+    );
+    let checkout = none.map(|metadata| (json!("checkout"), metadata));
+    for (experiment, metadata) in checkout.chain([(Value::Null, json!({"variant": "green"}))]) {
         track(&world, body(experiment, metadata)).await;
         assert_eq!(conversion(&world.accepted().pop().unwrap()).event_type.as_deref(), Some("exposure"));
     }
@@ -204,6 +209,15 @@ async fn what_a_batch_has_beside_its_events_is_kept_with_each() {
     let large = json!({"sent_by": "x".repeat(300_000), "events": [event("ann")]}).to_string();
     let answer = world.post(BATCH, &[], large).await.json();
     assert_eq!(answer["failure_count"], 1, "an event with it would be larger than one may be: {answer}");
+
+    let with = |fields: usize| {
+        let mut body = json!({"events": [event("ann")]});
+        (0..fields).for_each(|field| body[format!("f{field}")] = json!(1));
+        body.to_string()
+    };
+    assert_eq!(world.post(BATCH, &[], with(1000)).await.status, 200);
+    let answer = world.post(BATCH, &[], with(1001)).await;
+    assert_eq!((answer.status, &answer.json()["detail"][0]["type"]), (422, &json!(reasons::OUT_OF_RANGE)));
 }
 
 #[tokio::test]

@@ -69,13 +69,14 @@ fn event_members<'a>(
 }
 
 fn property(value: Value<'_>) -> Result<&str, Broken> {
-    match typed(value) {
-        Value::Text(text) => Ok(text),
+    match value {
+        // It may carry a typed value.
+        Value::Text(_) => Ok(as_text(typed(value))),
         _ => Err(wrong_type("a string")),
     }
 }
 
-/// Reads names and texts.
+/// Reads names and texts. null is none, and so is `[]`: PHP writes a map without entries so.
 fn pairs<'a>(
     json: &mut Json<'a>,
     problems: &mut Problems,
@@ -86,8 +87,10 @@ fn pairs<'a>(
 ) -> Result<Part, Stopped> {
     let start = pairs.len();
     if json.kind() != Kind::Object {
-        if json.value()? != Value::Null {
-            problems.note(name, OBJECT);
+        match json.value()? {
+            Value::Null => {}
+            Value::Array(text) if text[1..text.len() - 1].trim().is_empty() => {}
+            _ => problems.note(name, OBJECT),
         }
         return Ok(start..start);
     }

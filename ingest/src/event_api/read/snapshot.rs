@@ -47,7 +47,9 @@ fn snapshot_members<'a>(
                     decision(json, problems, index, lists, items)
                 })?;
             }
-            "events" if problems.first_time(&mut events, "events") => {
+            "events" => {
+                // What a second list holds is rejected with its snapshot, event by event.
+                problems.first_time(&mut events, "events");
                 if json.kind() == Kind::Array {
                     events.value = Some(());
                     json.array(|json| event(json, lists, items))?;

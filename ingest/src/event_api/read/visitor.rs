@@ -65,7 +65,9 @@ fn visitor_members<'a>(
                     attribute(json, problems, index, lists, items)
                 })?;
             }
-            "snapshots" if problems.first_time(&mut snapshots, "snapshots") => {
+            "snapshots" => {
+                // What a second list holds is rejected with its visitor, event by event.
+                problems.first_time(&mut snapshots, "snapshots");
                 if json.kind() == Kind::Array {
                     snapshots.value = Some(());
                     json.array(|json| snapshot(json, lists, items))?;
