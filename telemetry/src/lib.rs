@@ -18,7 +18,7 @@ mod recorder;
 mod request_id;
 mod requests;
 
-pub use logs::{LogError, LogFormat, start_logs};
+pub use logs::{LogError, LogFormat, check_filter, start_logs};
 pub use ops::ops_router;
 pub use readiness::Readiness;
 pub use recorder::{Recorder, RecorderError};

@@ -61,6 +61,14 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
     started.map_err(|error| LogError::Twice(error.to_string()))
 }
 
+/// Looks whether a filter is one.
+///
+/// # Errors
+/// [`LogError::Filter`].
+pub fn check_filter(filter: &str) -> Result<(), LogError> {
+    parse_filter(filter).map(|_| ())
+}
+
 fn parse_filter(filter: &str) -> Result<Targets, LogError> {
     let refused = |reason: String| LogError::Filter { filter: filter.to_owned(), reason };
     // They would be taken for the name of a module that nothing has.

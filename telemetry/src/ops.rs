@@ -39,6 +39,7 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 }
 
 async fn metrics(State(ops): State<Ops>) -> Response {
+    ops.readiness.measure();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.recorder.render()).into_response()
 }
 
@@ -67,6 +68,19 @@ mod tests {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(body, r#"{"not_ready":{"exporter":"the store is full"},"ready":false}"#);
         assert_eq!(get_text(&readiness, "/livez").await.0, StatusCode::OK, "alive all the same");
+    }
+
+    #[tokio::test]
+    async fn metrics_say_of_every_part_whether_it_is_ready_now() {
+        let readiness = Readiness::new();
+        readiness.report("reported", Err("behind".into()));
+        readiness.report("first_reported", Err("waiting".into()));
+        readiness.probe("first_reported", || Ok(()));
+        readiness.probe("probed", || Err("away".to_owned()));
+        let (_, body) = get_text(&readiness, "/metrics").await;
+        for (part, value) in [("reported", 0), ("first_reported", 1), ("probed", 0)] {
+            assert!(body.contains(&format!("millrace_ready{{part=\"{part}\"}} {value}")), "{part}: {body}");
+        }
     }
 
     #[tokio::test]

@@ -39,7 +39,6 @@ impl Readiness {
             Ok(()) => tracing::info!(part, "ready"),
             Err(reason) => tracing::warn!(part, reason, "not ready"),
         }
-        metrics::gauge!(READY, "part" => part).set(if state.is_ok() { 1.0 } else { 0.0 });
         parts.insert(part, Part::Reported(state));
     }
 
@@ -65,6 +64,13 @@ impl Readiness {
             Part::Probed(probe) => probe(),
         };
         self.lock().iter().map(|(name, part)| (*name, state(part))).collect()
+    }
+
+    /// Sets the gauge of every part: a part that is asked each time changes without a word.
+    pub(crate) fn measure(&self) {
+        for (part, state) in self.parts() {
+            metrics::gauge!(READY, "part" => part).set(if state.is_ok() { 1.0 } else { 0.0 });
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Part>> {

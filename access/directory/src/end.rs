@@ -1,5 +1,6 @@
 //! Where the log ends, asked for once on behalf of all who want to know at the same time.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_eventlog::{Log, Offset, ReadError};
@@ -15,11 +16,11 @@ pub(crate) struct LogEnd {
     last: Mutex<Option<Answer>>,
 }
 
-#[derive(Clone, Copy)]
 struct Answer {
     /// Whoever arrived before this number arrived before the question was put.
     asked_at: u64,
-    end: Offset,
+    /// Or why there is no answer.
+    end: Result<Offset, String>,
 }
 
 impl LogEnd {
@@ -27,17 +28,22 @@ impl LogEnd {
     ///
     /// # Errors
     /// The log's.
-    pub(crate) async fn after_now(&self, log: &dyn Log) -> Result<Offset, ReadError> {
+    pub(crate) async fn after_now(self: &Arc<Self>, log: &Arc<dyn Log>) -> Result<Offset, ReadError> {
         let arrival = self.arrivals.fetch_add(1, Ordering::SeqCst);
+        let (end, log) = (Arc::clone(self), Arc::clone(log));
+        // A task of its own: a question goes on when nobody waits for it any more, and until it is answered it is the one under way.
+        let asking = tokio::spawn(async move { end.ask(log.as_ref(), arrival).await });
+        asking.await.map_err(|error| ReadError::Unavailable(error.to_string()))?
+    }
+
+    async fn ask(&self, log: &dyn Log, arrival: u64) -> Result<Offset, ReadError> {
         let mut last = self.last.lock().await;
-        if let Some(answer) = *last
-            && arrival < answer.asked_at
-        {
-            return Ok(answer.end);
+        if let Some(answer) = last.as_ref().filter(|answer| arrival < answer.asked_at) {
+            return answer.end.clone().map_err(ReadError::Unavailable);
         }
         let asked_at = self.arrivals.load(Ordering::SeqCst);
-        let end = log.extent(ACCESS, 0).await?.end;
-        *last = Some(Answer { asked_at, end });
-        Ok(end)
+        let end = log.extent(ACCESS, 0).await.map(|extent| extent.end);
+        *last = Some(Answer { asked_at, end: end.as_ref().copied().map_err(ToString::to_string) });
+        end
     }
 }

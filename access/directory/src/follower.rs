@@ -55,7 +55,7 @@ pub(crate) struct Follower {
     directory: ArcSwap<Directory>,
     progress: watch::Sender<Progress>,
     waiting: Mutex<HashMap<String, oneshot::Sender<Verdict>>>,
-    end: LogEnd,
+    end: Arc<LogEnd>,
     /// Somebody knows of records that are not folded yet.
     behind: Notify,
 }
@@ -103,7 +103,7 @@ impl Follower {
             directory: ArcSwap::default(),
             progress: watch::Sender::new(progress),
             waiting: Mutex::default(),
-            end: LogEnd::default(),
+            end: Arc::default(),
             behind: Notify::new(),
         });
         let mut fold = Fold::default();
@@ -228,7 +228,7 @@ impl Follower {
     /// # Errors
     /// The log's end cannot be learnt, or the fold has stopped.
     pub(crate) async fn caught_up(&self) -> Result<Arc<Directory>, ReadError> {
-        let end = self.end.after_now(self.log.as_ref()).await?;
+        let end = self.end.after_now(&self.log).await?;
         let mut progress = self.progress.subscribe();
         if progress.borrow().reached < end {
             self.behind.notify_one();

@@ -79,3 +79,11 @@ pub const SCOPE_KEY_BYTES_MAX: usize = 1_024;
 pub const SESSION_TOKEN_BYTES_MAX: usize = 2_048;
 /// The most server keys accepted at once.
 pub const SERVER_KEYS_MAX: usize = 16;
+
+/// The shortest life of a credential, in minutes.
+pub const LIFETIME_MINUTES_MIN: i64 = 15;
+/// The longest life of a credential, in minutes.
+pub const LIFETIME_MINUTES_MAX: i64 = 60;
+/// How far the clocks of those who mint and those who check may differ, in ms: what signatures allow. A credential that would still live longer than
+/// the longest life and this is refused.
+pub const CLOCK_SKEW_MS_MAX: i64 = 15 * 60_000;

@@ -205,6 +205,32 @@ async fn many_guesses_at_once_ask_the_log_a_few_times() {
 }
 
 #[tokio::test]
+async fn a_question_nobody_waits_for_any_more_is_still_the_one_under_way() {
+    let world = World::new();
+    let node = world.node().await;
+    world.log.fall_silent();
+    let before = world.log.extents_asked();
+    for number in 0..20 {
+        let guessed = guess(number);
+        let guessing = node.authenticate(&guessed);
+        tokio::pin!(guessing);
+        let given_up = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    outcome = &mut guessing => return outcome,
+                    () = tokio::task::yield_now() => world.clock.advance(limits::UNKNOWN_WAIT / 4),
+                }
+            }
+        };
+        let outcome = tokio::time::timeout(DEADLINE, given_up).await.expect("it gives up");
+        assert!(matches!(outcome, Err(AuthError::Unavailable(_))), "{outcome:?}");
+    }
+    let asked = world.log.extents_asked() - before;
+    assert!(asked < 5, "20 guesses, each given up, asked {asked} times");
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_reach_the_end_is_stale_after_thirty_seconds() {
     let world = World::new();
     let node = world.node().await;

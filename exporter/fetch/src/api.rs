@@ -28,6 +28,12 @@ pub fn api_router(services: Services) -> Router {
         .with_state(services)
 }
 
+/// What `/v2` answers while its process starts: 503.
+#[must_use]
+pub fn starting(request: &Parts) -> axum::response::Response {
+    ApiError::Unavailable("starting".to_owned()).respond(request)
+}
+
 async fn unknown(parts: Parts) -> axum::response::Response {
     ApiError::NotFound.respond(&parts)
 }

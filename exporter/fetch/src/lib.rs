@@ -33,7 +33,7 @@ use millrace_directory::mint::ServerKeys;
 use millrace_directory::{Node, SecretSource};
 use object_store::ObjectStore;
 
-pub use api::api_router;
+pub use api::{api_router, starting};
 pub use config::{Config, ConfigError, Encryption};
 pub use gateway::serve_gateway;
 

@@ -4,7 +4,10 @@
 
 mod support;
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -53,7 +56,12 @@ impl Desk {
     }
 
     async fn ask(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::builder().method(method).uri(target);
+        self.ask_from("127.0.0.1", method, target, headers).await
+    }
+
+    async fn ask_from(&self, peer: &str, method: Method, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let mut request = Request::builder().method(method).uri(target).extension(ConnectInfo(peer));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -319,6 +327,29 @@ async fn a_denial_is_written_down_too() {
     desk.get(PATH, &token).await.refused(403, "the user's role may not fetch exports");
     let entries = desk.house.world.audit();
     assert!(entries.iter().any(|entry| entry.action == "export.credentials" && entry.outcome == "denied"));
+}
+
+#[tokio::test]
+async fn a_guess_of_any_form_and_a_credential_under_the_wrong_header_are_written_down_as_failures() {
+    let desk = Desk::new().await;
+    let (_, _, token) = desk.person(Role::Analyst).await;
+    let key = desk.key(Profile::Platform, Scopes { read: true, write: false }).await;
+    let cases = [
+        ("192.0.2.1", "authorization", "Bearer nonsense".to_owned(), 403),
+        ("192.0.2.2", "authorization", format!("Bearer {key}"), 403),
+        ("192.0.2.3", "x-api-key", "nonsense".to_owned(), 401),
+        ("192.0.2.4", "x-api-key", token, 401),
+    ];
+    for (peer, header, credential, status) in cases {
+        let answer = desk.ask_from(peer, Method::GET, PATH, &[(header, &credential)]).await;
+        assert_eq!(answer.status.as_u16(), status, "{header}: {credential}");
+        let written = async {
+            while !desk.house.world.audit().iter().any(|entry| entry.source_ip == peer && entry.outcome == "refused") {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, written).await.expect("the failure is written down");
+    }
 }
 
 #[tokio::test]

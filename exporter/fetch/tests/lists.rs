@@ -7,6 +7,7 @@ mod support;
 use futures::TryStreamExt;
 use millrace_directory::ExposeSecret;
 use millrace_directory::mint::ScopedCredential;
+use millrace_exporter_fetch::limits::CONTINUATION_BYTES_MAX;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
@@ -130,6 +131,8 @@ async fn a_continuation_token_belongs_to_its_scope_and_listing() {
     let refreshed = house.credential(None, None);
     assert_eq!(with(request(&refreshed, DAY), token).await.status, 200, "credentials are refreshed within a listing");
     let refused = (400, "InvalidArgument");
+    let long = "x".repeat(CONTINUATION_BYTES_MAX + 1);
+    assert_eq!(with(request(&credential, DAY), &long).await.refusal(), refused);
     let other = house.credential_of("123", None, None);
     assert_eq!(with(request(&other, "v1/account_id=123/"), token).await.refusal(), refused);
     assert_eq!(with(request(&house.credential(Some("decisions"), None), DAY), token).await.refusal(), refused);

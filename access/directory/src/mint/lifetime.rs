@@ -1,5 +1,7 @@
 //! How long a credential lives: `[H,h]` or `[M,m]`, from 15 minutes to one hour.
 
+use crate::limits::{LIFETIME_MINUTES_MAX, LIFETIME_MINUTES_MIN};
+
 /// A credential's lifetime: whole minutes, at least [`Lifetime::MIN`], at most [`Lifetime::MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
@@ -13,9 +15,9 @@ pub struct LifetimeError;
 
 impl Lifetime {
     /// The shortest.
-    pub const MIN: Self = Self { minutes: 15 };
+    pub const MIN: Self = Self { minutes: LIFETIME_MINUTES_MIN };
     /// The longest, and the default.
-    pub const MAX: Self = Self { minutes: 60 };
+    pub const MAX: Self = Self { minutes: LIFETIME_MINUTES_MAX };
 
     /// Reads digits and one letter: `1h`, `60m`, `45M`.
     ///

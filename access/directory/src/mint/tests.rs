@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::limits::{SERVER_KEYS_MAX, SESSION_TOKEN_BYTES_MAX};
+use crate::limits::{CLOCK_SKEW_MS_MAX, SERVER_KEYS_MAX, SESSION_TOKEN_BYTES_MAX};
 use crate::{Principal, Profile, Role, Scopes};
 
 const NOW: i64 = 1_591_022_807_394;
@@ -59,6 +59,13 @@ fn a_credential_opens_its_scope_until_its_end_and_no_longer() {
         let answer = verified(&credential, &keys, credential.expiration_ms - 1).unwrap();
         assert_eq!((answer.scope, answer.expiration_ms), (scope, credential.expiration_ms));
         assert_eq!(verified(&credential, &keys, credential.expiration_ms), Err(TokenError::Expired));
+        let earliest_ms = credential.expiration_ms - HOUR - CLOCK_SKEW_MS_MAX;
+        assert!(verified(&credential, &keys, earliest_ms).is_ok(), "clocks differ");
+        assert_eq!(
+            verified(&credential, &keys, earliest_ms - 1),
+            Err(TokenError::Invalid),
+            "it would outlive its hour"
+        );
         assert_eq!(secret(&keys, &credential, NOW).as_deref(), Some(credential.secret_access_key.expose_secret()));
     }
 }

@@ -5,8 +5,9 @@ use millrace_schemas::layout::AccountId;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+use super::Lifetime;
 use super::keys::{ServerKey, ServerKeys};
-use crate::limits::SESSION_TOKEN_BYTES_MAX;
+use crate::limits::{CLOCK_SKEW_MS_MAX, SESSION_TOKEN_BYTES_MAX};
 use crate::scope::Scope;
 
 const ISSUER: &str = "millrace";
@@ -91,6 +92,10 @@ pub(super) fn verify(token: &str, access_key_id: &str, keys: &ServerKeys, now_ms
     let expiration_ms = claims.exp.checked_mul(1_000).ok_or(TokenError::Invalid)?;
     if now_ms >= expiration_ms {
         return Err(TokenError::Expired);
+    }
+    // Made by a clock far ahead of ours, it would outlive the hour.
+    if expiration_ms - now_ms > Lifetime::MAX.as_ms() + CLOCK_SKEW_MS_MAX {
+        return Err(TokenError::Invalid);
     }
     let account = AccountId::parse(&claims.account).ok_or(TokenError::Invalid)?;
     let scope =

@@ -16,16 +16,14 @@ use crate::limits::USER_AGENT_BYTES_MAX;
 /// # Errors
 /// 401 without a credential or with a wrong API key, 403 with a wrong token, 400 with two, 503 when it cannot be told.
 pub(super) async fn authenticate(node: &Node, parts: &Parts) -> Result<Principal, ApiError> {
-    let presented = presented(&parts.headers)?;
+    let (kind, presented) = presented(&parts.headers)?;
     let found = match peer(parts) {
         Some(address) => node.authenticate_from(&presented, address).await,
         None => node.authenticate(&presented).await,
     };
     found.map_err(|error| match error {
         AuthError::Unavailable(cause) => ApiError::Unavailable(cause),
-        AuthError::Unknown { .. } | AuthError::Inactive { .. } if presented.kind() == Some(Kind::ApiKey) => {
-            ApiError::InvalidApiKey
-        }
+        AuthError::Unknown { .. } | AuthError::Inactive { .. } if kind == Kind::ApiKey => ApiError::InvalidApiKey,
         AuthError::Unknown { .. } | AuthError::Inactive { .. } => ApiError::AuthenticationFailed,
     })
 }
@@ -46,7 +44,8 @@ fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
-fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
+/// The credential, and the kind its header takes.
+fn presented(headers: &HeaderMap) -> Result<(Kind, Presented), ApiError> {
     let authorization = one(headers, "authorization")?;
     let api_key = one(headers, "x-api-key")?;
     match (authorization, api_key) {
@@ -56,16 +55,17 @@ fn presented(headers: &HeaderMap) -> Result<Presented, ApiError> {
             if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
                 return Err(ApiError::Unauthorized);
             }
-            of_kind(token.trim(), Kind::Pat).ok_or(ApiError::AuthenticationFailed)
+            Ok((Kind::Pat, of_kind(token.trim(), Kind::Pat)))
         }
-        (None, Some(key)) if !key.trim().is_empty() => of_kind(key.trim(), Kind::ApiKey).ok_or(ApiError::InvalidApiKey),
+        (None, Some(key)) if !key.trim().is_empty() => Ok((Kind::ApiKey, of_kind(key.trim(), Kind::ApiKey))),
         (None, _) => Err(ApiError::Unauthorized),
     }
 }
 
-/// What was presented, if it has the form that belongs here: each header takes one kind.
-fn of_kind(text: &str, kind: Kind) -> Option<Presented> {
-    Some(Presented::parse(text)).filter(|presented| presented.kind() == Some(kind))
+/// What was presented. Each header takes one kind: another is nobody's there, and is counted like a guess.
+fn of_kind(text: &str, kind: Kind) -> Presented {
+    let presented = Presented::parse(text);
+    if presented.kind() == Some(kind) { presented } else { Presented::Unrecognised }
 }
 
 fn one<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, ApiError> {
