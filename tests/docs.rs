@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 const INTRO: &str = "# Limits
 
-Everything in Millrace is bounded, and every bound is here. This page is made from the `limits.rs` of each crate:
-after a change, run `MILLRACE_WRITE_DOCS=1 cargo test --release --test docs`.
+Everything in Millrace is bounded, and every bound is here; a setting out of its range is refused with the range named. This page is made
+from the `limits.rs` of each crate: after a change, run `MILLRACE_WRITE_DOCS=1 cargo test --release --test docs`.
 ";
 
 #[test]

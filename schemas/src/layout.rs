@@ -14,6 +14,8 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate};
 use sha2::{Digest, Sha256};
 
+use crate::limits::{ACCOUNT_ID_BYTES_MAX, FOLDER_SEGMENT_BYTES_MAX};
+
 mod snapshots;
 
 pub use snapshots::{SnapshotName, SnapshotPart, SnapshotShelf, snapshot_parts_prefix, snapshots_prefix};
@@ -26,10 +28,6 @@ pub const MANIFEST: &str = "_manifest.json";
 pub const SUCCESS: &str = "_SUCCESS";
 /// Everything that is ours alone.
 pub const INTERNAL: &str = "_millrace/";
-/// The longest escaped `event=…`/`experiment=…` segment, in bytes; a longer one is cut and ends in `~` and a hash.
-pub const FOLDER_SEGMENT_BYTES_MAX: usize = 200;
-/// The longest account id, in bytes.
-pub const ACCOUNT_ID_BYTES_MAX: usize = 64;
 
 /// An account's id: `[0-9A-Za-z_-]{1,64}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

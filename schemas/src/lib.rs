@@ -13,6 +13,7 @@ pub mod codec;
 pub mod columns;
 pub mod export;
 pub mod layout;
+pub mod limits;
 pub mod partition;
 pub mod raw_encode;
 pub mod reasons;

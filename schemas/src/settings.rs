@@ -1,5 +1,6 @@
 //! The settings that change rows: their defaults and their bounds. They live in the raw log, not in a configuration file.
 
+use crate::limits;
 use crate::raw::{AttributionMode, AttributionRule, Settings};
 
 const SECOND_MS: i64 = 1_000;
@@ -17,13 +18,13 @@ pub fn defaults() -> Settings {
         attribution_rule: AttributionRule::Last.into(),
         attribution_window_ms: 90 * DAY_MS,
         attribution_grace_ms: MINUTE_MS,
-        session_gap_ms: 30 * MINUTE_MS,
-        session_length_max_ms: DAY_MS,
-        session_ahead_max_ms: DAY_MS,
-        assignments_per_visitor_max: 512,
-        variation_changes_max: 8,
-        events_per_visitor_minute_max: 6_000,
-        witness_tolerance_ms: HOUR_MS,
+        session_gap_ms: limits::SESSION_GAP_MS,
+        session_length_max_ms: limits::SESSION_LENGTH_MAX_MS,
+        session_ahead_max_ms: limits::SESSION_AHEAD_MAX_MS,
+        assignments_per_visitor_max: limits::ASSIGNMENTS_PER_VISITOR_MAX,
+        variation_changes_max: limits::VARIATION_CHANGES_MAX,
+        events_per_visitor_minute_max: limits::EVENTS_PER_VISITOR_MINUTE_MAX,
+        witness_tolerance_ms: limits::WITNESS_TOLERANCE_MS,
     }
 }
 

@@ -6,15 +6,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, Resource
 
 use crate::context::Quiet;
 use crate::identity::OfTopic;
-use crate::limits::{BATCH_BYTES_MAX, OPEN_TIMEOUT};
+use crate::limits::{BATCH_BYTES_MAX, IN_SYNC_MIN, OPEN_TIMEOUT, REPLICATION_MIN};
 use crate::options::{OpenError, Options};
 use crate::topics::{Described, unusable};
-
-/// How many replicas a record must have, outside of trying out.
-pub(crate) const REPLICATION_MIN: u16 = 3;
-
-/// How many of them must have it before it is acknowledged.
-const IN_SYNC_MIN: u16 = 2;
 
 /// The settings that matter here.
 const KEYS: &[&str] = &[

@@ -137,3 +137,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest name of an instance, and the longest prefix.
 pub const NAME_BYTES_MAX: usize = 100;
+
+/// The fewest replicas of a record, outside of trying out.
+pub const REPLICATION_MIN: u16 = 3;
+
+/// The fewest of them that have it before it is acknowledged.
+pub const IN_SYNC_MIN: u16 = 2;

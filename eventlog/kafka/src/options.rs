@@ -164,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn names_have_at_most_100_characters() {
+        let mistakes = |characters: usize| {
+            let mut options = Options::new("one:9092", "i".repeat(characters));
+            options.prefix = "p".repeat(characters);
+            options.mistakes().len()
+        };
+        assert_eq!((mistakes(NAME_BYTES_MAX), mistakes(NAME_BYTES_MAX + 1)), (0, 2));
+    }
+
+    #[test]
     fn security_settings_pass_through() {
         let mut options = options();
         for (key, value) in [

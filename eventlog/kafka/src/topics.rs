@@ -12,12 +12,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::time::Instant;
 
-use crate::check::{self, REPLICATION_MIN};
+use crate::check;
 use crate::cluster::{Cluster, Found, Unanswered};
 use crate::config;
 use crate::context::Quiet;
 use crate::identity::{self, Identity, OfTopic};
-use crate::limits::{BATCH_BYTES_MAX, OPEN_TIMEOUT, RETRY_PAUSE};
+use crate::limits::{BATCH_BYTES_MAX, OPEN_TIMEOUT, REPLICATION_MIN, RETRY_PAUSE};
 use crate::options::{OpenError, Options};
 use crate::reader::Place;
 

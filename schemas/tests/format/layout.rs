@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use millrace_schemas::layout::{
-    AccountId, Codec, ExportType, FOLDER_SEGMENT_BYTES_MAX, Slot, SnapshotName, SnapshotPart, SnapshotShelf, date_of,
-    date_prefix, folder, folder_other, part_name, snapshot_parts_prefix, start_of,
+    AccountId, Codec, ExportType, Slot, SnapshotName, SnapshotPart, SnapshotShelf, date_of, date_prefix, folder,
+    folder_other, part_name, snapshot_parts_prefix, start_of,
 };
+use millrace_schemas::limits::FOLDER_SEGMENT_BYTES_MAX;
 use proptest::prelude::*;
 
 const DAY_MS: i64 = 86_400_000;
