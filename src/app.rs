@@ -203,7 +203,8 @@ async fn start_all(
     let socket = control::bind(&folder)?;
     let place = Place::Folder { folder: folder.clone(), log, running: Some(running) };
     let sources = Sources { place, ground, store: Arc::clone(&store), node, readiness: parts.readiness() };
-    let serving = control::serve(socket, control::router(sources), folder, parts.stop_of(Stage::Ground));
-    parts.spawn("control", Stage::Ground, serving);
+    // Before the directory stops: a command under way is to hear what became of it.
+    let serving = control::serve(socket, control::router(sources), folder, parts.stop_of(Stage::Exporter));
+    parts.spawn("control", Stage::Exporter, serving);
     Ok(Started { urls, demo, store })
 }

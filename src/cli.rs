@@ -142,6 +142,12 @@ impl Cli {
     }
 }
 
+/// An error with what it stems from: "connection refused" is never the outermost.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// Writes to standard output. Whoever reads it may have heard enough (`millrace status | head`): that is no failure.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();

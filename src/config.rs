@@ -12,7 +12,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use millrace_schemas::layout::BUCKET_DEFAULT;
-use millrace_telemetry::LogFormat;
+use millrace_telemetry::{LogFormat, check_filter};
 
 mod cluster;
 mod defaults;
@@ -35,6 +35,7 @@ mod cluster_tests;
 mod tests;
 
 pub use cluster::Cluster;
+pub use environment::environment;
 pub use flags::Flag;
 pub use kafka::Kafka;
 pub use rules::Rules;
@@ -199,10 +200,12 @@ impl Listen {
 
 impl Logs {
     fn take(keys: &mut Keys, defaults: &Defaults) -> Self {
-        Self {
-            format: keys.take("logs.format", LogFormat::Auto),
-            filter: keys.take("logs.filter", Text(defaults.log_filter.into())).0,
+        let format = keys.take("logs.format", LogFormat::Auto);
+        let Text(filter) = keys.take("logs.filter", Text(defaults.log_filter.into()));
+        if let Err(wrong) = check_filter(&filter) {
+            keys.wrong("logs.filter", &wrong.to_string());
         }
+        Self { format, filter }
     }
 }
 

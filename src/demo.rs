@@ -44,7 +44,7 @@ pub struct Demo {
 }
 
 /// Makes the demo account at the first start, or finishes it where that start was cut off; at later starts brings the
-/// addresses in `demo.env` up to date. Answers with the credentials if this start made them.
+/// addresses and the bucket in `demo.env` up to date. Answers with the credentials if this start made them.
 ///
 /// # Errors
 /// The folder's files cannot be written, or the directory takes no changes.
@@ -58,7 +58,7 @@ pub(crate) async fn prepare(
     let path = folder.demo_env();
     match std::fs::read_to_string(&path) {
         Ok(text) if env_file::is_complete(&text) => {
-            refresh(&path, &text, urls)?;
+            refresh(&path, &text, urls, bucket)?;
             clear(folder)?;
             return Ok(None);
         }
@@ -87,8 +87,8 @@ pub(crate) async fn prepare(
     Ok(Some(demo))
 }
 
-fn refresh(path: &Path, text: &str, urls: &Urls) -> Result<(), StartError> {
-    let refreshed = env_file::with_urls(text, urls);
+fn refresh(path: &Path, text: &str, urls: &Urls, bucket: &str) -> Result<(), StartError> {
+    let refreshed = env_file::with_places(text, urls, bucket);
     if refreshed != text {
         env_file::write(path, &refreshed).map_err(|error| StartError::other(path, error))?;
     }

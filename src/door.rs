@@ -29,7 +29,7 @@ impl Door {
 
     /// Lets requests through to these routes.
     pub(crate) fn open(&self, services: Router) {
-        let services = services.layer(from_fn_with_state(self.requests.clone(), request_layer));
+        let services = services.fallback(unknown).layer(from_fn_with_state(self.requests.clone(), request_layer));
         // It is opened once, at the end of a start.
         let _ = self.services.set(services);
     }
@@ -48,8 +48,16 @@ impl Door {
     }
 }
 
+async fn unknown() -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(json!({"detail": "Not Found"}))).into_response()
+}
+
 /// Nothing was taken: clients send it again.
-async fn starting() -> Response {
+async fn starting(request: Request) -> Response {
+    let path = request.uri().path();
+    if path == "/v2" || path.starts_with("/v2/") {
+        return millrace_exporter_fetch::starting(&request.into_parts().0);
+    }
     let retry_after = [(RETRY_AFTER, STARTING_RETRY_AFTER_S.to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, retry_after, axum::Json(json!({"detail": "starting"}))).into_response()
 }
@@ -61,6 +69,11 @@ mod tests {
     use millrace_clock::SystemClock;
 
     use super::*;
+
+    async fn body(answer: Response) -> serde_json::Value {
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
 
     #[tokio::test]
     async fn a_process_that_starts_says_how_it_is_and_sends_everybody_else_away_for_a_moment() {
@@ -77,6 +90,11 @@ mod tests {
         let early = answer("/v1/events").await;
         assert_eq!(early.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(early.headers().contains_key(RETRY_AFTER) && early.headers().contains_key("x-request-id"));
+        assert!(body(early).await["detail"].is_string());
+        let early = answer("/v2/export/credentials").await;
+        assert!(early.status() == StatusCode::SERVICE_UNAVAILABLE && early.headers().contains_key(RETRY_AFTER));
+        let early = body(early).await;
+        assert!(early["code"] == "unavailable" && early["messages"].is_array(), "the form of /v2's errors: {early}");
 
         readiness.report("log", Ok(()));
         door.open(Router::new().route("/v1/events", get(async || "taken")));
@@ -85,5 +103,6 @@ mod tests {
         let unknown = answer("/nothing").await;
         assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
         assert!(unknown.headers().contains_key("x-request-id"));
+        assert_eq!(body(unknown).await, json!({"detail": "Not Found"}));
     }
 }

@@ -19,7 +19,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const STOP_PERCENT: [u32; 4] = [40, 70, 85, 100];
 
 /// How long a command waits for the running process to answer on the control socket.
-pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
+pub const CONTROL_WAIT: Duration = Duration::from_secs(45);
 
 /// The longest path of the control socket, in bytes: the system's bound, less the terminating zero.
 pub const CONTROL_PATH_BYTES_MAX: usize = 107;

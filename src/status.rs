@@ -137,6 +137,12 @@ impl Sources {
             Place::Cluster { .. } => {
                 let (log, extents) = log::of_cluster(self.ground.log.as_ref()).await;
                 let partitions = partitions::of_cluster(self.ground.log.as_ref(), &extents, &look).await;
+                not_ready.extend(log.trouble.iter().map(|reason| wrong(("log", reason.clone()))));
+                let untold = self.ground.log.partitions(Topic(topics::RAW)) as usize - partitions.len();
+                if untold > 0 {
+                    let reason = format!("how far {untold} of the raw topic's are cannot be told");
+                    not_ready.push(wrong(("partitions", reason)));
+                }
                 (log, partitions)
             }
         };

@@ -148,6 +148,13 @@ async fn a_data_folder_in_use_is_refused_by_name_and_its_owner_goes_on() {
 }
 
 #[tokio::test]
+async fn a_data_folder_whose_path_leaves_no_room_for_a_socket_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let said = Launch::new(BINARY, &home.path().join("d".repeat(108))).refused().await;
+    assert!(said.contains("at most 107 bytes") && said.contains("choose a shorter --data"), "{said}");
+}
+
+#[tokio::test]
 async fn unknown_configuration_keys_are_refused_all_at_once() {
     let home = tempfile::tempdir().unwrap();
     let launch = Launch::new(BINARY, &home.path().join("data"))

@@ -343,22 +343,23 @@ fn requests(account: &str) -> Vec<Value> {
     ]
 }
 
-/// Every row without what differs from run to run: when it was taken, and the file it stands in.
+/// Every row without what differs from run to run: when, by whom and with which request it was taken, and the file it stands in.
 async fn rows_of(api: &Api, team: &Demo, account: &str) -> Vec<(String, Row)> {
     for request in requests(account) {
         api.post_taken(&request).await;
     }
     let mut taken = Vec::new();
-    for (of_type, count) in [("decisions", 5), ("events", 6)] {
-        let export = Export::open(team).await.unwrap();
+    for (of_type, count) in [("decisions", 5), ("events", 6), ("rejected", 1)] {
+        let export = Export::open_narrow(team, &format!("type={of_type}")).await.unwrap();
         let rows = until("every row", VISIBLE, async || {
             let rows = export.rows(of_type).await.map_err(|error| error.to_string())?;
             if rows.len() == count { Ok(rows) } else { Err(format!("{} of {count} {of_type}", rows.len())) }
         })
         .await;
         taken.extend(rows.into_iter().map(|mut row| {
-            row.remove("process_timestamp");
-            row.remove("_key");
+            for of_this_run in ["process_timestamp", "source", "request_id", "_key"] {
+                row.remove(of_this_run);
+            }
             (format!("{of_type} {}", text(&row["uuid"])), row)
         }));
     }

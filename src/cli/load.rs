@@ -1,5 +1,6 @@
 //! `millrace load`: downloads days of an export, for people.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use millrace_clock::SystemClock;
+use millrace_directory::SecretString;
 use serde_json::json;
 
 use super::{CommandFailure, say};
@@ -62,15 +64,20 @@ pub(super) struct Load {
     /// The bucket; the one the credentials are for unless given
     #[arg(long, env = "MILLRACE_BUCKET")]
     bucket: Option<String>,
-    /// A personal access token
-    #[arg(long, value_name = "TOKEN", env = "MILLRACE_PAT", hide_env_values = true)]
-    pat: Option<String>,
+    /// A personal access token; better in the environment, where the list of processes does not show it
+    #[arg(long, value_name = "TOKEN", env = "MILLRACE_PAT", hide_env_values = true, value_parser = secret)]
+    pat: Option<SecretString>,
     /// Print a summary as JSON
     #[arg(long)]
     json: bool,
     /// Take what the environment lacks from this folder's demo.env
     #[arg(long, value_name = "DIR", default_value = "./millrace-data")]
     data: PathBuf,
+}
+
+/// What `Debug` hides.
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
 }
 
 impl Load {
@@ -83,8 +90,8 @@ impl Load {
         };
         let api = variable(&self.api, "MILLRACE_API")
             .ok_or_else(|| missing("say where the API is: --api URL or MILLRACE_API"))?;
-        let pat = variable(&self.pat, "MILLRACE_PAT")
-            .ok_or_else(|| missing("a token is needed: MILLRACE_PAT or --pat TOKEN"))?;
+        let pat = self.pat.clone().or_else(|| demo.get("MILLRACE_PAT").map(|pat| pat.as_str().into()));
+        let pat = pat.ok_or_else(|| missing("a token is needed: MILLRACE_PAT or --pat TOKEN"))?;
         let s3 = variable(&self.s3, "MILLRACE_S3");
         let api = Api::new(&api, pat, &wanted.of_type).map_err(CommandFailure::new)?;
         let source = Source::open(api, s3.as_deref(), self.bucket.as_deref(), &wanted, SystemClock::shared()).await?;

@@ -18,9 +18,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::CommandFailure;
+use super::{CommandFailure, with_causes};
 use crate::cluster::Wholeness;
-use crate::config::{Cluster, LogOptions};
+use crate::config::{Cluster, LogOptions, environment};
 use crate::connect::Ground;
 use crate::error::StartError;
 use crate::folder::Folder;
@@ -92,7 +92,8 @@ impl Local {
         let socket = folder.control();
         match tokio::net::UnixStream::connect(&socket).await {
             Ok(_) => {
-                let client = reqwest::Client::builder().unix_socket(socket).timeout(CONTROL_WAIT).build();
+                let client = reqwest::Client::builder().unix_socket(socket).timeout(CONTROL_WAIT);
+                let client = client.user_agent(operator()).build();
                 client.map(Self::Process).map_err(CommandFailure::new)
             }
             // Refused: a socket left behind by a process that was killed.
@@ -108,7 +109,8 @@ impl Local {
     /// # Errors
     /// The configuration is wrong, or the cluster cannot be reached.
     async fn join(config: Option<&Path>) -> Result<Self, CommandFailure> {
-        let config = Cluster::load(config, std::env::vars(), &[], &CLUSTER_KEYS).map_err(StartError::from)?;
+        let environment = environment().map_err(StartError::from)?;
+        let config = Cluster::load(config, environment, &[], &CLUSTER_KEYS).map_err(StartError::from)?;
         Opened::join(&config).await.map(Self::Opened)
     }
 
@@ -120,18 +122,35 @@ impl Local {
         let (status, body) = match self {
             Self::Process(client) => {
                 // The host is never looked up: the client has the socket.
-                let mut request = client.request(method, format!("http://localhost{path}"));
+                let mut request = client.request(method.clone(), format!("http://localhost{path}"));
                 if let Some(body) = body {
                     request = request.json(&body);
                 }
-                let answer = request.send().await.map_err(CommandFailure::new)?;
-                (answer.status(), answer.bytes().await.map_err(CommandFailure::new)?)
+                let answer = request.send().await.map_err(|error| unanswered(&method, &error))?;
+                (answer.status(), answer.bytes().await.map_err(|error| unanswered(&method, &error))?)
             }
             Self::Opened(opened) => opened.call(method, path, body).await?,
         };
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
     }
+}
+
+/// Who sends a command, for the audit trail.
+fn operator() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let told = format!("millrace/{} {user}@{}", env!("CARGO_PKG_VERSION"), host.trim());
+    told.chars().map(|char| if char == ' ' || char.is_ascii_graphic() { char } else { '?' }).collect()
+}
+
+/// No answer, or half of one: what was asked for may have happened.
+fn unanswered(method: &Method, error: &reqwest::Error) -> CommandFailure {
+    let said = with_causes(error);
+    if *method == Method::GET || error.is_connect() {
+        return CommandFailure::new(said);
+    }
+    CommandFailure::new(format!("it is unknown whether the change was made, look before you try again: {said}"))
 }
 
 fn refused(status: StatusCode, body: &Value) -> CommandFailure {
@@ -190,8 +209,8 @@ impl Opened {
     ) -> Result<Arc<Node>, CommandFailure> {
         match cluster::whole_log(log.as_ref()).await.map_err(CommandFailure::new)? {
             Wholeness::Whole => {}
-            Wholeness::NotYet(reason) => {
-                return Err(StartError::Topics(vec![format!("{reason}: run `millrace topics`")]).into());
+            Wholeness::NotYet { missing, .. } => {
+                return Err(StartError::Topics(vec![format!("{missing}: run `millrace topics`")]).into());
             }
             Wholeness::MadeAnew(reason) => return Err(StartError::Topics(vec![reason]).into()),
         }
@@ -205,6 +224,7 @@ impl Opened {
         body: Option<Value>,
     ) -> Result<(StatusCode, bytes::Bytes), CommandFailure> {
         let request = Request::builder().method(method).uri(path).header("Content-Type", "application/json");
+        let request = request.header("User-Agent", operator());
         let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let request = request.body(body).map_err(CommandFailure::new)?;
         let answered = match self.router.oneshot(request).await {

@@ -12,7 +12,7 @@ use super::CommandFailure;
 use super::signals::Signals;
 use crate::app::bind;
 use crate::cluster::{Role, run_role};
-use crate::config::{Cluster, Flag};
+use crate::config::{Cluster, Flag, environment};
 use crate::error::StartError;
 
 pub(super) const INGEST_EXAMPLES: &str = "\
@@ -103,8 +103,9 @@ impl RoleArgs {
     }
 
     async fn run(self, needed: &[&'static str], role: Role) -> Result<(), CommandFailure> {
+        let environment = environment().map_err(StartError::from)?;
         let config =
-            Cluster::load(self.config.as_deref(), std::env::vars(), &self.flags(), needed).map_err(StartError::from)?;
+            Cluster::load(self.config.as_deref(), environment, &self.flags(), needed).map_err(StartError::from)?;
         run(role, config).await
     }
 }
@@ -115,8 +116,9 @@ impl ServeArgs {
         let s3_listen = self.s3_listen.map(|address| address.to_string());
         flags.extend(s3_listen.map(|value| Flag { name: "--s3-listen", key: "listen.s3", value }));
         let needed = [LOG, STORE, "serve.server_keys"];
+        let environment = environment().map_err(StartError::from)?;
         let config =
-            Cluster::load(self.role.config.as_deref(), std::env::vars(), &flags, &needed).map_err(StartError::from)?;
+            Cluster::load(self.role.config.as_deref(), environment, &flags, &needed).map_err(StartError::from)?;
         let gateway = bind(config.listen.s3, "--s3-listen").await?;
         let role = Role::serve(&config, gateway)?;
         run(role, config).await

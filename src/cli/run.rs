@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::{CommandFailure, say, welcome};
 use crate::app::{App, Listeners};
-use crate::config::{Config, Flag, Span};
+use crate::config::{Config, Flag, Span, environment};
 use crate::error::StartError;
 use crate::folder::Folder;
 
@@ -77,8 +77,8 @@ impl Run {
     }
 
     pub(super) async fn run(self) -> Result<(), CommandFailure> {
-        let mut config =
-            Config::load(self.config.as_deref(), std::env::vars(), &self.flags()).map_err(StartError::from)?;
+        let environment = environment().map_err(StartError::from)?;
+        let mut config = Config::load(self.config.as_deref(), environment, &self.flags()).map_err(StartError::from)?;
         config.log.confirm_clock = self.confirm_clock;
         start_logs(config.logs.format, &config.logs.filter).map_err(CommandFailure::new)?;
         let signals = Signals::new()?;

@@ -138,6 +138,12 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
+fn a_topic_has_1_to_1024_partitions() {
+    let fits = |partitions: u32| load(&format!("[topics]\npartitions = {partitions}"), &[]).is_ok();
+    assert_eq!([0, 1, 1024, 1025].map(fits), [false, true, true, false]);
+}
+
+#[test]
 fn the_bucket_stands_in_the_path_where_the_store_is_not_amazons() {
     let style = |text: &str| load(text, &[]).unwrap().store.path_style;
     assert!(!style("[store]\nbucket = 'exports'"));
@@ -172,5 +178,5 @@ fn what_the_compose_file_starts_are_commands_there_are() {
         crate::cli::Cli::try_parse_from(line).unwrap();
         commands += 1;
     }
-    assert_eq!(commands, 7, "the topics, and every role");
+    assert_eq!(commands, 6, "every role");
 }

@@ -90,6 +90,14 @@ fn client_variables_are_no_configuration() {
 }
 
 #[test]
+fn a_filter_of_logs_that_is_none_is_a_mistake_like_others() {
+    let file = file("[logs]\nfilter = 'loud'\n[export]\nslot = '7s'");
+    let told = Config::load(Some(file.path()), [], &[]).unwrap_err().0;
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told.iter().any(|mistake| mistake.starts_with("logs.filter: ") && mistake.contains("loud")), "{told:#?}");
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_where_it_stands() {
     let file = file(
         "slots = '10s'\nlogs = 3\n[export]\nslot = '7s'\nseal_age = 10\nsealage = '1s'\nmemory = '1KiB'\n[listen]\napi = 'here'",

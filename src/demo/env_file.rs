@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::folder::write_private;
 
-/// The names the file has, in its order. The first two are addresses and may change from start to start.
+/// The names the file has, in its order. The first three (two addresses and the bucket) may change from start to start.
 pub(super) const NAMES: [&str; 8] = [
     "MILLRACE_API",
     "MILLRACE_S3",
@@ -55,11 +55,12 @@ pub(super) fn text(values: &[&str; NAMES.len()]) -> String {
     NAMES.iter().zip(values).map(|(name, value)| line(name, value)).collect()
 }
 
-/// The text with its addresses replaced; everything else stays as it is.
-pub(super) fn with_urls(text: &str, urls: &Urls) -> String {
+/// The text with its addresses and its bucket replaced; everything else stays as it is.
+pub(super) fn with_places(text: &str, urls: &Urls, bucket: &str) -> String {
     let replaced = text.lines().map(|old| match old {
         _ if is_line_of(old, NAMES[0]) => line(NAMES[0], &urls.api),
         _ if is_line_of(old, NAMES[1]) => line(NAMES[1], &urls.s3),
+        _ if is_line_of(old, NAMES[2]) => line(NAMES[2], bucket),
         _ => format!("{old}\n"),
     });
     replaced.collect()
@@ -102,13 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_addresses_are_rewritten() {
+    fn only_the_addresses_and_the_bucket_are_rewritten() {
         let first = text(&["http://127.0.0.1:1", "http://127.0.0.1:2", "bucket", "demo", "key", "pat", "user", "pass"]);
         let edited = format!("# mine\n{first}export MILLRACE_API_KEY_2='mine too'\n");
-        let rewritten = with_urls(&edited, &urls(7_000));
+        let rewritten = with_places(&edited, &urls(7_000), "exports");
         let expected = edited
             .replace("http://127.0.0.1:1", "http://127.0.0.1:7000")
-            .replace("http://127.0.0.1:2", "http://127.0.0.1:7001");
+            .replace("http://127.0.0.1:2", "http://127.0.0.1:7001")
+            .replace("'bucket'", "'exports'");
         assert_eq!(rewritten, expected, "the unspecified address becomes the loopback one");
     }
 

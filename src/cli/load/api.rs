@@ -4,6 +4,7 @@ use millrace_directory::{ExposeSecret, SecretString};
 use reqwest::Client;
 use serde::Deserialize;
 
+use crate::cli::with_causes;
 use crate::limits::LOAD_WAIT;
 
 /// The API, asked with one token for one type of export.
@@ -43,10 +44,10 @@ struct Refused {
 
 impl Api {
     /// `of_type` must be a type's name: it goes into the address as it is.
-    pub(super) fn new(url: &str, pat: String, of_type: &str) -> Result<Self, String> {
+    pub(super) fn new(url: &str, pat: SecretString, of_type: &str) -> Result<Self, String> {
         let client = Client::builder().timeout(LOAD_WAIT).build().map_err(|error| error.to_string())?;
         let url = format!("{}/v2/export/credentials?type={of_type}&duration=1h", url.trim_end_matches('/'));
-        Ok(Self { client, url, pat: pat.into() })
+        Ok(Self { client, url, pat })
     }
 
     /// Mints a fresh credential.
@@ -65,10 +66,4 @@ impl Api {
         }
         serde_json::from_slice(&body).map_err(|error| format!("no credentials: not an answer of Millrace: {error}"))
     }
-}
-
-/// An error with what it stems from: "connection refused" is never the outermost.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

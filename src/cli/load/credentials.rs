@@ -110,7 +110,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().route("/v2/export/credentials", get(mint));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let api = Api::new(&url, "2:token".to_owned(), "events").unwrap();
+        let api = Api::new(&url, "2:token".into(), "events").unwrap();
         let first = api.mint().await.unwrap();
         Renewed::new(api, first, fake.clock.clone())
     }

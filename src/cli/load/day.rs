@@ -11,9 +11,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde_json::{Value, json};
 
-use super::api::with_causes;
 use super::source::Source;
-use crate::cli::CommandFailure;
+use crate::cli::{CommandFailure, with_causes};
 
 /// An object to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

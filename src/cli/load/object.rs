@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::api::with_causes;
 use super::day::Object;
+use crate::cli::with_causes;
 
 /// What fetching came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
