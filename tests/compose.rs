@@ -19,7 +19,7 @@ fn compose_accepts_the_file() {
     let there = |words: &&&[&str]| command(words).arg("version").output().is_ok_and(|said| said.status.success());
     let Some(words) = COMPOSE.iter().find(there) else {
         eprintln!("skipped: there is no docker compose (apt-get install docker-compose)");
-        assert!(std::env::var_os("CI").is_none(), "CI skips nothing");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "CI skips nothing");
         return;
     };
     let checked = command(words).arg("--file").arg(&file).args(["config", "--quiet"]).output().unwrap();
