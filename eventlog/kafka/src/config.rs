@@ -118,8 +118,10 @@ fn client(options: &Options) -> ClientConfig {
     for (key, value) in &options.properties {
         config.set(key, value);
     }
+    // What librdkafka's own property `debug` asks for; shown where the log filter says `librdkafka=debug`.
+    let debugs = options.properties.contains_key("debug");
     config
-        .set_log_level(RDKafkaLogLevel::Warning)
+        .set_log_level(if debugs { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Warning })
         .set("bootstrap.servers", &options.bootstrap_servers)
         .set("client.id", &options.instance)
         .set("allow.auto.create.topics", "false")

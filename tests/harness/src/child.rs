@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::until;
 
-/// Lines of what a child printed that are shown where it fails.
-const LAST_LINES: usize = 40;
+/// Lines of what a child printed that are shown where it fails, unless `MILLRACE_LAST_LINES` says how many.
+const LAST_LINES: usize = 200;
 
 /// A child that does not outlive its owner.
 pub struct Killed(pub(crate) Child);
@@ -108,5 +108,6 @@ pub fn free_address() -> String {
 pub(crate) fn last_lines(output: &Path) -> String {
     let printed = fs::read_to_string(output).unwrap_or_default();
     let lines: Vec<&str> = printed.lines().filter(|line| !line.contains("millrace::request")).collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    let shown = std::env::var("MILLRACE_LAST_LINES").ok().and_then(|count| count.parse().ok()).unwrap_or(LAST_LINES);
+    lines[lines.len().saturating_sub(shown)..].join("\n")
 }

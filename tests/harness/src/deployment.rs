@@ -180,7 +180,7 @@ fn settings(brokers: &Cluster, s3: &S3, home: &Path, keys: &Path, size: Size) ->
         r#"[kafka]
 bootstrap_servers = "{bootstrap}"
 dev = {dev}
-[topics]
+{debug}[topics]
 partitions = {partitions}
 replication = {replication}
 [store]
@@ -201,6 +201,7 @@ deadline = "20s"
 "#,
         bootstrap = brokers.bootstrap_through_proxies(),
         dev = brokers.size() == 1,
+        debug = debug(),
         partitions = size.partitions,
         replication = brokers.size().min(3),
         bucket = s3.bucket(),
@@ -208,4 +209,12 @@ deadline = "20s"
         state = home.join("state").display(),
         keys = keys.display(),
     )
+}
+
+/// `MILLRACE_KAFKA_DEBUG=cgrp,assignor`: what the roles' Kafka clients do is among what they print, for who looks for the cause of a failure.
+/// `MILLRACE_LAST_LINES` shows more of it.
+fn debug() -> String {
+    let of =
+        |what: String| format!("[kafka.properties]\ndebug = \"{what}\"\n[logs]\nfilter = \"info,librdkafka=debug\"\n");
+    std::env::var("MILLRACE_KAFKA_DEBUG").map(of).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Notices what a client does not report: a topic that was deleted or made again under it, and a position that stands
 //! still while the partition grows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use millrace_eventlog::{Offset, Partition, ReadError};
@@ -23,6 +23,8 @@ pub(super) struct Watch {
     /// Since when the brokers do not know the topic as it was.
     gone: Option<Instant>,
     marks: BTreeMap<Partition, Mark>,
+    /// Partitions something came of since the last look.
+    heard: BTreeSet<Partition>,
     /// How far the client had come when it was last looked at.
     reached: BTreeMap<Partition, Offset>,
 }
@@ -33,18 +35,20 @@ struct Mark {
     /// On how many looks on end it ended before where its client was at that look. Held against where the client is now, an
     /// earlier end of a partition that grows would always count.
     early: u32,
-    /// Whether anything came since the end last moved, and otherwise since when it did not.
+    /// Whether anything came since the end last moved, or about then, and otherwise since when it did not. An end that is no further than
+    /// what was aborted moves nobody's position: that it was reached is all there is to hear, and it is said once.
     heard: bool,
     since: Instant,
 }
 
 impl Mark {
-    /// The mark of a partition that ends at `end` now, while its client is at `position`.
-    fn after(before: Option<Self>, end: Offset, position: Offset, now: Instant) -> Self {
+    /// The mark of a partition that ends at `end` now, while its client is at `position`. `heard`: something came since the look before.
+    fn after(before: Option<Self>, end: Offset, position: Offset, heard: bool, now: Instant) -> Self {
         let early = if end < position { 1 + before.as_ref().map_or(0, |mark| mark.early) } else { 0 };
         match before {
-            Some(mark) if mark.end == end || !mark.heard => Self { end, early, ..mark },
-            _ => Self { end, early, heard: end <= position, since: now },
+            Some(mark) if mark.end == end => Self { early, heard: mark.heard || heard, ..mark },
+            Some(mark) if !mark.heard && !heard => Self { end, early, ..mark },
+            _ => Self { end, early, heard: heard || end <= position, since: now },
         }
     }
 
@@ -61,14 +65,13 @@ impl Mark {
 
 impl Watch {
     pub(super) fn new(seat: Arc<Seat>, name: Arc<str>) -> Self {
-        Self { seat, name, looked: Instant::now(), gone: None, marks: BTreeMap::new(), reached: BTreeMap::new() }
+        let (marks, heard, reached) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { seat, name, looked: Instant::now(), gone: None, marks, heard, reached }
     }
 
     /// Something of the partition came: records, or its end.
     pub(super) fn heard(&mut self, partition: Partition) {
-        if let Some(mark) = self.marks.get_mut(&partition) {
-            mark.heard = true;
-        }
+        self.heard.insert(partition);
     }
 
     /// Looks, if it is time to. The answer is a partition whose position stands still, if there is one.
@@ -91,10 +94,11 @@ impl Watch {
             .collect();
         let ends = shared.cluster.ends_within(&places, QUESTION_TIMEOUT).ok()?;
         let mut stalled = None;
+        let heard = std::mem::take(&mut self.heard);
         let mut marks = BTreeMap::new();
         for ((partition, position), end) in positions.into_iter().zip(ends) {
             let now = Instant::now();
-            let mark = Mark::after(self.marks.remove(&partition), end, position, now);
+            let mark = Mark::after(self.marks.remove(&partition), end, position, heard.contains(&partition), now);
             if mark.regressed() {
                 let topic = self.seat.topic;
                 self.seat.fail(partition, ReadError::Regressed { topic, partition, from: position, end });
@@ -138,20 +142,34 @@ mod tests {
     fn only_a_client_that_hears_nothing_of_a_partition_that_grew_stands_still() {
         let began = Instant::now();
         let later = began + STALLED_AFTER;
-        let at_end = || Mark::after(None, 10, 10, began);
-        assert!(!Mark::after(Some(at_end()), 10, 10, later).stands_still(later), "a quiet partition is no stall");
-        let grown = || Mark::after(Some(at_end()), 20, 10, began);
+        let look = |before, end, heard, now| Mark::after(before, end, 10, heard, now);
+        let at_end = || look(None, 10, false, began);
+        assert!(!look(Some(at_end()), 10, false, later).stands_still(later), "a quiet partition is no stall");
+        let grown = || look(Some(at_end()), 20, false, began);
         assert!(!grown().stands_still(began), "it may be on its way");
-        assert!(Mark::after(Some(grown()), 20, 10, later).stands_still(later));
-        assert!(Mark::after(Some(grown()), 30, 10, later).stands_still(later), "also if it goes on growing");
-        let heard = Mark { heard: true, ..grown() };
-        assert!(!Mark::after(Some(heard), 30, 20, later).stands_still(later), "something came: the wait begins anew");
+        assert!(look(Some(grown()), 20, false, later).stands_still(later));
+        assert!(look(Some(grown()), 30, false, later).stands_still(later), "also if it goes on growing");
+        assert!(!look(Some(grown()), 20, true, later).stands_still(later), "something came");
+        let then_grown = look(Some(look(Some(grown()), 20, true, began)), 30, false, later);
+        assert!(!then_grown.stands_still(later), "the wait begins anew");
+        assert!(look(Some(then_grown), 30, false, later + STALLED_AFTER).stands_still(later + STALLED_AFTER));
+    }
+
+    #[test]
+    fn an_end_behind_nothing_but_what_was_aborted_is_no_stall_once_it_was_reached() {
+        let began = Instant::now();
+        let later = began + STALLED_AFTER;
+        let reached_at_once = Mark::after(None, 20, 10, true, began);
+        assert!(!Mark::after(Some(reached_at_once), 20, 10, false, later).stands_still(later), "before the first look");
+        let at_end = Mark::after(None, 10, 10, false, began);
+        let reached = Mark::after(Some(at_end), 20, 10, true, began);
+        assert!(!Mark::after(Some(reached), 20, 10, false, later).stands_still(later), "between two looks");
     }
 
     #[test]
     fn an_end_before_the_position_is_believed_only_of_two_looks_on_end() {
         let now = Instant::now();
-        let look = |before, end, position| Mark::after(before, end, position, now);
+        let look = |before, end, position| Mark::after(before, end, position, false, now);
         let grown = || look(Some(look(None, 10, 10)), 20, 20);
         let stale = || look(Some(grown()), 10, 30);
         assert!(!stale().regressed(), "one old end, behind a client that has read on");
