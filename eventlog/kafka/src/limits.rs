@@ -51,6 +51,12 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a group waits for a member that does not answer a rebalance, and how long a member may not poll.
 pub const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often a member looks whether its group has given every partition to somebody.
+pub const COVER_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a member that leaves its group, to come back, waits until it has.
+pub const LEAVING: Duration = Duration::from_secs(2);
+
 /// How long a member may sit on a revoked partition before the partition is taken from it.
 pub const REVOKED_PATIENCE: Duration = millrace_eventlog::limits::REVOKED_PATIENCE;
 

@@ -2,7 +2,8 @@
 //!
 //! Each member is a *seat* (`seat.rs`, `state.rs`): the place at which its owner, who holds the [`Consumer`] (`owner.rs`), and its worker, a
 //! thread with a Kafka consumer, tell each other things. The worker polls (`worker.rs`, `life.rs`), keeps the client where the owner wants it (`flows.rs`),
-//! answers rebalances (`rebalance.rs`), announces what is assigned (`announce.rs`), and watches that the topic is there and positions get on (`watch.rs`).
+//! answers rebalances (`rebalance.rs`), announces what is assigned (`announce.rs`), and watches that the topic is there and positions get on (`watch.rs`), and that
+//! the group gives every partition to somebody (`cover.rs`).
 //!
 //! Seats are numbered within a process and group. The number is part of the member's name, so that whoever sits down again
 //! has the name, and at once the partitions, of the one before.
@@ -18,6 +19,7 @@ use crate::Shared;
 use crate::transact::{Failure, Job, Transactor, offsets};
 
 mod announce;
+mod cover;
 mod flows;
 mod life;
 mod owner;

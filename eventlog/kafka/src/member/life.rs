@@ -12,6 +12,7 @@ use rdkafka::message::Message;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
+use super::cover::Cover;
 use super::flows::Flows;
 use super::seat::{Client, Seat};
 use super::watch::Watch;
@@ -25,6 +26,7 @@ pub(super) struct Life<'a> {
     client: Arc<Client>,
     flows: Flows,
     watch: Watch,
+    cover: Cover,
     /// Since when the owner has made no room.
     full_since: Option<Instant>,
     began: Instant,
@@ -36,7 +38,8 @@ impl<'a> Life<'a> {
     pub(super) fn new(worker: &'a Worker, client: Arc<Client>) -> Self {
         let flows = Flows::new(Arc::clone(&worker.seat), Arc::clone(&worker.name));
         let watch = Watch::new(Arc::clone(&worker.seat), Arc::clone(&worker.name));
-        Self { worker, client, flows, watch, full_since: None, began: Instant::now(), well: false }
+        let cover = Cover::new(&worker.group, &worker.instance, &worker.name, worker.seat.partitions);
+        Self { worker, client, flows, watch, cover, full_since: None, began: Instant::now(), well: false }
     }
 
     pub(super) fn live(mut self) -> Ended {
@@ -73,6 +76,9 @@ impl<'a> Life<'a> {
             }
             if let Some(partition) = self.watch.look(&self.worker.shared, &self.flows) {
                 return Ended::Stalled(partition);
+            }
+            if self.cover.look(&self.client) {
+                return Ended::Uncovered;
             }
         }
     }

@@ -12,7 +12,7 @@ use super::life::Life;
 use super::pending::Pending;
 use super::rebalance::Rebalances;
 use super::seat::{Client, Restart, Seat};
-use crate::limits::{FENCED_PAUSE, FENCED_PAUSE_MAX, RETRY_PAUSE};
+use crate::limits::{FENCED_PAUSE, FENCED_PAUSE_MAX, LEAVING, POLL, RETRY_PAUSE};
 use crate::{Shared, config, metrics};
 
 /// What a member's thread works with.
@@ -37,6 +37,8 @@ pub(super) enum Ended {
     Fenced,
     /// Its position stood still while the partition grew.
     Stalled(Partition),
+    /// The group has partitions that are nobody's: it shares them out when a member comes or goes.
+    Uncovered,
 }
 
 impl Worker {
@@ -74,6 +76,11 @@ impl Worker {
                         .begin(&trouble, format!("{}/{partition} stood still, joining anew", self.name));
                     self.seat.revoke(&partitions);
                     "stalled"
+                }
+                Ended::Uncovered => {
+                    self.seat.revoke(&partitions);
+                    self.leave_group();
+                    "uncovered"
                 }
                 Ended::Restart(Restart::Lost(reason)) => {
                     self.seat.lose(&partitions);
@@ -126,6 +133,17 @@ impl Worker {
         client.subscribe(&[&self.name])?;
         self.seat.set_client(Some(Arc::clone(&client)));
         Ok(client)
+    }
+
+    /// Leaves the group, which a static member does not do by closing. Nothing is assigned to it any more that anybody reads.
+    fn leave_group(&self) {
+        let Some(client) = self.seat.lock().client.clone() else { return };
+        client.unsubscribe();
+        let until = Instant::now() + LEAVING;
+        while Instant::now() < until && !self.seat.is_over() {
+            // What comes is nobody's; rebalances are answered.
+            let _ = client.poll(POLL);
+        }
     }
 
     /// Lets go of the consumer. A static member does not leave its group by that: it may be back soon.

@@ -45,6 +45,7 @@ fn cases(bootstrap: &str) -> Vec<(&'static str, Running)> {
         members::a_topic_deleted_under_a_member_is_an_error_that_names_it,
         members::a_topic_made_again_under_a_member_is_a_regressed_log,
         members::two_with_one_name_are_said_to_have_one,
+        members::what_a_member_that_died_halfway_left_to_nobody_is_given_to_somebody,
         members::a_slow_owner_bounds_what_is_fetched_and_misses_nothing,
         transactions::what_a_zombie_left_open_is_never_seen,
         transactions::a_transaction_nobody_ends_is_over_in_the_end,

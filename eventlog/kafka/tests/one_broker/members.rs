@@ -1,12 +1,13 @@
 //! What a member of a group notices by itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millrace_eventlog::{Consumer, Delivery, Log, NewRecord, ReadError, Topic};
-use millrace_eventlog_kafka::KafkaLog;
+use millrace_eventlog::{Consumer, Delivery, Log, NewRecord, Partition, ReadError, Topic};
+use millrace_eventlog_kafka::{KafkaLog, Options};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 
-use crate::support::{self, SINGLE, admin, named};
+use crate::support::{self, INPUT, SINGLE, admin, named};
 
 pub(crate) fn numbered(numbers: std::ops::Range<usize>) -> Vec<NewRecord> {
     let record = |n: usize| NewRecord { partition: 0, version: 1, key: "k".into(), value: n.to_string().into() };
@@ -109,4 +110,39 @@ pub(crate) async fn a_slow_owner_bounds_what_is_fetched_and_misses_nothing(boots
             other => panic!("only records are due: {other:?}"),
         }
     }
+}
+
+/// Told of nothing but assignments, what the member has is what it was told.
+async fn hear(member: &mut Box<dyn Consumer>, held: &mut BTreeSet<Partition>) {
+    match member.next().await.unwrap() {
+        Delivery::Assigned { partition, .. } => {
+            member.start(partition, 0);
+            held.insert(partition);
+        }
+        Delivery::Revoked { partition } | Delivery::Lost { partition } => {
+            held.remove(&partition);
+        }
+        Delivery::Records { .. } | Delivery::End { .. } => {}
+    }
+}
+
+pub(crate) async fn what_a_member_that_died_halfway_left_to_nobody_is_given_to_somebody(bootstrap: String) {
+    let (options, log) = support::make(&bootstrap, 1).await;
+    let dying = support::named_member(&options, "group", INPUT, 0).await;
+    let others = support::open(&Options { instance: "other".into(), ..options.clone() }).await;
+    let mut other = others.subscribe("group", INPUT).await.unwrap();
+    // It is told to let go of some of its partitions, so that the other one can have them, and dies before it has said that it did.
+    support::members_at_rest(&options, "group", 2).await;
+    tokio::task::spawn_blocking(move || drop(dying)).await.unwrap();
+    let mut successor = log.subscribe("group", INPUT).await.unwrap();
+    let (mut of_other, mut of_successor) = (BTreeSet::new(), BTreeSet::new());
+    let all_are_somebodys = async {
+        while of_other.len() + of_successor.len() < 4 {
+            tokio::select! {
+                () = hear(&mut other, &mut of_other) => {}
+                () = hear(&mut successor, &mut of_successor) => {}
+            }
+        }
+    };
+    support::within(all_are_somebodys).await;
 }

@@ -141,12 +141,19 @@ pub(crate) async fn end(options: &Options, topic: Topic, partition: Partition) -
 
 /// Another process takes the member's name, and then dies.
 pub(crate) async fn take_the_name(options: &Options, group: &str, topic: Topic, member: usize) {
+    let taken = named_member(options, group, topic, member).await;
+    tokio::task::spawn_blocking(move || drop(taken)).await.expect("the name is given away");
+}
+
+/// Another process with the member's name, that has been given partitions. It answers no rebalance that comes later.
+pub(crate) async fn named_member(options: &Options, group: &str, topic: Topic, member: usize) -> BaseConsumer {
     let mut config = client(options);
     config
         .set("group.id", format!("{}{group}", options.prefix))
         .set("group.instance.id", format!("{}-{member}", options.instance))
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", options.session_timeout.as_millis().to_string())
+        .set("heartbeat.interval.ms", "500")
         .set("enable.auto.commit", "false");
     let topic = named(options, topic);
     let taking = move || {
@@ -156,12 +163,28 @@ pub(crate) async fn take_the_name(options: &Options, group: &str, topic: Topic, 
             // Records and errors alike are of no interest.
             let _ = consumer.poll(Duration::from_millis(100));
             if consumer.assignment().expect("an assignment").count() > 0 {
-                return;
+                return consumer;
             }
         }
         panic!("the name was not given away");
     };
-    tokio::task::spawn_blocking(taking).await.expect("the name is given away");
+    tokio::task::spawn_blocking(taking).await.expect("the name is given away")
+}
+
+/// Waits until a group has so many members and is at rest.
+pub(crate) async fn members_at_rest(options: &Options, group: &str, count: usize) {
+    let name = format!("{}{group}", options.prefix);
+    let consumer: Arc<BaseConsumer> = Arc::new(client(options).create().expect("a client for the brokers"));
+    let at_rest = || {
+        let (consumer, name) = (Arc::clone(&consumer), name.clone());
+        let asking = move || {
+            let answer = consumer.fetch_group_list(Some(&name), DEADLINE).expect("the brokers answer");
+            let group = answer.groups().iter().find(|group| group.name() == name);
+            group.is_some_and(|group| group.state() == "Stable" && group.members().len() == count).then_some(())
+        };
+        async { tokio::task::spawn_blocking(asking).await.expect("the brokers answer") }
+    };
+    until("the group to be at rest", at_rest).await;
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(
