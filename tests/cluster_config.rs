@@ -242,6 +242,8 @@ fn every_command_on_the_page_for_operators_is_one_there_is() {
     let page = include_str!("../docs/RUNNING_A_CLUSTER.md");
     let mut commands = 0;
     for line in page.lines().filter(|line| line.starts_with("millrace ")) {
+        // Today, as the shell writes it.
+        let line = line.replace("\"$(date -u +%F)\"", "2026-11-24");
         let line = line.split(" #").next().unwrap_or_default().trim_end_matches('&');
         if let Err(error) = Cli::try_parse_from(line.split_whitespace()) {
             panic!("{line}: {error}");

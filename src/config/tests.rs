@@ -91,7 +91,7 @@ fn client_variables_are_no_configuration() {
 
 #[test]
 fn a_filter_of_logs_that_is_none_is_a_mistake_like_others() {
-    let file = file("[logs]\nfilter = 'loud'\n[export]\nslot = '7s'");
+    let file = file("[logs]\nfilter = 'millrace=loud'\n[export]\nslot = '7s'");
     let told = Config::load(Some(file.path()), [], &[]).unwrap_err().0;
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told.iter().any(|mistake| mistake.starts_with("logs.filter: ") && mistake.contains("loud")), "{told:#?}");
