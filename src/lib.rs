@@ -16,6 +16,7 @@ mod door;
 mod error;
 mod folder;
 mod ground;
+mod host;
 pub mod limits;
 mod parts;
 mod serve;

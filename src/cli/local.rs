@@ -26,7 +26,7 @@ use crate::error::StartError;
 use crate::folder::Folder;
 use crate::limits::CONTROL_WAIT;
 use crate::status::{Place, Sources};
-use crate::{cluster, control, ground};
+use crate::{cluster, control, ground, host};
 
 /// What a cluster's configuration must have for a command.
 const CLUSTER_KEYS: [&str; 2] = ["kafka.bootstrap_servers", "store.bucket"];
@@ -139,8 +139,7 @@ impl Local {
 /// Who sends a command, for the audit trail.
 fn operator() -> String {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let told = format!("millrace/{} {user}@{}", env!("CARGO_PKG_VERSION"), host.trim());
+    let told = format!("millrace/{} {user}@{}", env!("CARGO_PKG_VERSION"), host::name());
     told.chars().map(|char| if char == ' ' || char.is_ascii_graphic() { char } else { '?' }).collect()
 }
 

@@ -10,6 +10,7 @@ use millrace_schemas::topics;
 
 use crate::config::{Kafka, Topics};
 use crate::error::StartError;
+use crate::host;
 
 /// Every role checks all of them: a log with one wrong topic is a wrong log.
 const TOPICS: [Topic; 4] = [Topic(topics::RAW), Topic(topics::ENRICHED), Topic(topics::ACCESS), Topic(topics::AUDIT)];
@@ -19,10 +20,7 @@ const TOPICS_COMMAND: &str = "command-topics";
 
 /// What this process is called: as configured, or host name and role.
 pub(super) fn instance(config: &Kafka, role: &str) -> String {
-    config.instance.clone().unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        format!("{}-{role}", host.trim())
-    })
+    config.instance.clone().unwrap_or_else(|| format!("{}-{role}", host::name()))
 }
 
 /// Opens the log, and checks its topics.
